@@ -1,0 +1,149 @@
+package amqp
+
+import "fmt"
+
+// A Reader cuts what arrives on a connection into frames. The owner asks for Space, reads from its socket into that,
+// tells Filled how much came, and takes frames with Next until there is none. The Reader is used by one goroutine.
+//
+// It reads into Buffers from the pool: small ones while little arrives, large ones under load, and none at all while the
+// connection is idle, so that an idle connection costs no read buffer.
+type Reader struct {
+	buf  *Buffer
+	r, w int // buf.data[r:w] has been read from the socket and not yet taken
+	size int // of the next buffer, bytes
+
+	// MaxFrame is the largest frame that Next accepts, head and end included, in bytes. RabbitMQ lets a payload be as
+	// large as the whole frame may be, eight bytes over the strict limit, and so does Next.
+	MaxFrame int
+}
+
+// Space returns memory to read into; it is never empty. Frames and Messages taken before are valid afterwards only if
+// their Buffer was retained.
+func (r *Reader) Space() []byte {
+	if r.buf == nil {
+		r.size = max(r.size, bufferSizes[0])
+		r.buf = NewBuffer(r.size)
+		r.r, r.w = 0, 0
+	}
+	data := r.buf.Bytes()
+	switch {
+	case r.r == r.w && r.buf.sole():
+		r.r, r.w = 0, 0
+		r.buf.reset()
+	case len(data)-r.w < minSpace || r.needs() > len(data)-r.r:
+		r.move()
+	}
+	return r.buf.Bytes()[r.w:]
+}
+
+// minSpace is the least space worth a read of its own, bytes.
+const minSpace = 512
+
+// needs returns the size of the frame that has begun to arrive, 0 if that is not known yet.
+func (r *Reader) needs() int {
+	if r.w-r.r < frameHead {
+		return 0
+	}
+	p := r.buf.Bytes()[r.r:]
+	size := int(p[3])<<24 | int(p[4])<<16 | int(p[5])<<8 | int(p[6])
+	return size + FrameOverhead
+}
+
+// move takes the beginning of a frame over to a new buffer. A frame that is larger than any pooled buffer gets room as
+// it arrives, doubling: an announcement alone allocates nothing.
+func (r *Reader) move() {
+	partial := r.buf.Bytes()[r.r:r.w]
+	size := max(r.size, len(partial)+minSpace)
+	if r.needs() > size {
+		size = min(r.needs(), max(2*len(partial), bufferSizes[len(bufferSizes)-1]))
+	}
+	next := NewBuffer(size)
+	r.w = copy(next.Bytes(), partial)
+	r.r = 0
+	r.buf.Release(1)
+	r.buf = next
+}
+
+// Filled says that n bytes were read into the Space.
+func (r *Reader) Filled(n int) {
+	room := len(r.buf.Bytes()) - r.w
+	r.w += n
+	switch {
+	case n == room && r.size < bufferSizes[len(bufferSizes)-1]:
+		r.size *= 4
+	case n < bufferSizes[0]/2 && r.size > bufferSizes[0]:
+		r.size /= 2
+	}
+}
+
+// Buffer returns the buffer that the last frame's payload lies in.
+func (r *Reader) Buffer() *Buffer { return r.buf }
+
+// Buffered returns how many bytes have been read and not yet taken.
+func (r *Reader) Buffered() int { return r.w - r.r }
+
+// Peek returns the next n bytes, or nil if fewer have arrived.
+func (r *Reader) Peek(n int) []byte {
+	if r.w-r.r < n {
+		return nil
+	}
+	return r.buf.Bytes()[r.r : r.r+n]
+}
+
+// Skip takes n bytes that Peek has shown.
+func (r *Reader) Skip(n int) { r.r += n }
+
+// Rest gives the buffer back to the pool if nothing in it waits to be taken: call it before waiting for the socket.
+func (r *Reader) Rest() {
+	if r.buf != nil && r.r == r.w {
+		r.buf.Release(1)
+		r.buf = nil
+		r.size = bufferSizes[0]
+	}
+}
+
+// Close gives the buffer back.
+func (r *Reader) Close() {
+	if r.buf != nil {
+		r.buf.Release(1)
+		r.buf = nil
+	}
+	r.r, r.w = 0, 0
+}
+
+// Next takes one frame; ok is false if no whole one has arrived. An error is a FRAME_ERROR, after which nothing can be
+// taken any more. An oversize frame is refused as soon as its head is there.
+func (r *Reader) Next() (f Frame, ok bool, err error) {
+	if r.w-r.r < frameHead {
+		return f, false, nil
+	}
+	p := r.buf.Bytes()[r.r:r.w]
+	size := int(p[3])<<24 | int(p[4])<<16 | int(p[5])<<8 | int(p[6])
+	if size > r.MaxFrame && r.MaxFrame > 0 {
+		return f, false, r.frameError(p, fmt.Sprintf("{frame_too_large,%d,%d}", size, r.MaxFrame-FrameOverhead))
+	}
+	if len(p) < size+FrameOverhead {
+		return f, false, nil
+	}
+	if p[frameHead+size] != frameEnd {
+		return f, false, r.frameError(p[:frameHead+size], fmt.Sprintf("{invalid_frame_end_marker,%d}", p[frameHead+size]))
+	}
+	r.r += size + FrameOverhead
+	return Frame{p[0], ChannelID(p[1])<<8 | ChannelID(p[2]), p[frameHead : frameHead+size : frameHead+size]}, true, nil
+}
+
+// frameError words a fault as RabbitMQ does: with the frame's type and the first octets of its payload.
+func (r *Reader) frameError(frame []byte, reason string) *Error {
+	payload, which := frame[frameHead:], "all"
+	if len(payload) > 16 {
+		payload, which = payload[:16], "first 16"
+	}
+	text := ""
+	for i, c := range payload {
+		if i > 0 {
+			text += ","
+		}
+		text += fmt.Sprint(c)
+	}
+	return Errorf(FrameError, "type %d, %s octets = <<%s>>: %s", frame[0], which, text, reason)
+}
