@@ -98,7 +98,6 @@ func (r *Reader) Rest() {
 	if r.buf != nil && r.r == r.w {
 		r.buf.Release(1)
 		r.buf = nil
-		r.size = bufferSizes[0]
 	}
 }
 
