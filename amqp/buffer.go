@@ -25,7 +25,7 @@ type Buffer struct {
 }
 
 // messagePage is how many Messages are allocated at a time.
-const messagePage = 64
+const messagePage = 16
 
 // NewBuffer returns a buffer of at least size bytes with one reference, the caller's.
 func NewBuffer(size int) *Buffer {
@@ -92,6 +92,6 @@ func (b *Buffer) newMessage() *Message {
 	}
 	b.used++
 	m := &b.pages[page][i]
-	*m = Message{buf: b}
+	*m = Message{Expiration: -1, buf: b}
 	return m
 }

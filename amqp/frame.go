@@ -134,7 +134,7 @@ func AppendReturn(b []byte, ch ChannelID, code Code, text string, address []byte
 // frameMax bytes (0: no limit).
 func AppendContent(b []byte, ch ChannelID, m *Message, frameMax int) []byte {
 	b = AppendFrame(b, FrameHeader, ch, m.Header)
-	if m.More == nil && (frameMax == 0 || len(m.Body) <= frameMax-FrameOverhead) {
+	if m.Whole() && (frameMax == 0 || len(m.Body) <= frameMax-FrameOverhead) {
 		if len(m.Body) == 0 {
 			return b
 		}

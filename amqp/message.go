@@ -5,47 +5,44 @@ import "encoding/binary"
 // A Message is what was published: where to, the content header and the body, as slices of reference-counted Buffers.
 // Nobody changes it once it is complete. It is valid while one of its holders' references lasts: see Retain.
 type Message struct {
-	Address []byte   // exchange and routing key, two short strings with their lengths
-	Header  []byte   // the content header's payload, as it came
-	Body    []byte   // the body's first part; all of it when More is nil
-	More    [][]byte // the parts that came in further frames
-	Size    int      // of the whole body, bytes
+	Address []byte // exchange and routing key, two short strings with their lengths
+	Header  []byte // the content header's payload, as it came
+	Body    []byte // the body; its first part if it came in several frames
+	Size    int    // of the whole body, bytes
 
-	buf  *Buffer   // where Address and Header lie
-	bufs []*Buffer // where Body and More lie, if not in buf
+	Expiration int64  // the expiration property in milliseconds, -1 if absent
+	Flags      uint16 // the property flags: which properties are present
+	Persistent bool   // delivery-mode 2
+	Priority   uint8  // 0 if absent
 
-	// Facts are what the broker must know of the properties, read once.
-	Facts
+	buf    *Buffer // where Address, Header and, but for spread, Body lie
+	spread *spread // nil for all but large bodies
 }
 
-// Facts are those properties of a content header that a broker acts on.
-type Facts struct {
-	Flags       uint16   // the property flags: which properties are present
-	Persistent  bool     // delivery-mode 2
-	Priority    uint8    // 0 if absent
-	Expiration  []byte   // nil if absent
-	UserID      []byte   // nil if absent
-	ReplyTo     []byte   // nil if absent
-	Correlation []byte   // correlation-id, nil if absent
-	MessageID   []byte   // nil if absent
-	Timestamp   uint64   // seconds; meaningful if Flags has FlagTimestamp
-	Headers     RawTable // contents of the headers table, nil if absent
+// A spread is the rest of a body that came in several frames, or in other buffers than the message's own.
+type spread struct {
+	more [][]byte  // the parts behind Body
+	bufs []*Buffer // where Body and more lie, if not in the message's buffer
 }
 
 // Retain adds n references to all the memory that m lies in.
 func (m *Message) Retain(n int32) {
 	m.buf.Retain(n)
-	for _, b := range m.bufs {
-		b.Retain(n)
+	if m.spread != nil {
+		for _, b := range m.spread.bufs {
+			b.Retain(n)
+		}
 	}
 }
 
 // Release gives n references back. m must not be used after the last of the caller's.
 func (m *Message) Release(n int32) {
-	bufs := m.bufs
+	s := m.spread // m itself lies in its buffer
 	m.buf.Release(n)
-	for _, b := range bufs {
-		b.Release(n)
+	if s != nil {
+		for _, b := range s.bufs {
+			b.Release(n)
+		}
 	}
 }
 
@@ -58,26 +55,35 @@ func NewMessage(b *Buffer) *Message { return b.newMessage() }
 // AddBody appends one part of the body, which lies in b. Parts from other buffers than m's own are remembered, but only
 // the references that Retain takes from now on count for them.
 func (m *Message) AddBody(part []byte, b *Buffer) {
-	switch {
-	case len(part) == 0:
+	if len(part) == 0 {
 		return
-	case m.Body == nil:
-		m.Body = part
-	default:
-		m.More = append(m.More, part)
 	}
-	if b != m.buf && (len(m.bufs) == 0 || m.bufs[len(m.bufs)-1] != b) {
-		m.bufs = append(m.bufs, b)
+	if m.Body == nil && b == m.buf {
+		m.Body = part
+		return
+	}
+	if m.spread == nil {
+		m.spread = new(spread)
+	}
+	if m.Body == nil {
+		m.Body = part
+	} else {
+		m.spread.more = append(m.spread.more, part)
+	}
+	if n := len(m.spread.bufs); b != m.buf && (n == 0 || m.spread.bufs[n-1] != b) {
+		m.spread.bufs = append(m.spread.bufs, b)
 	}
 }
 
-// Complete reports whether the parts of the body add up to Size.
-func (m *Message) Complete() bool {
-	n := len(m.Body)
-	for _, p := range m.More {
-		n += len(p)
+// Whole reports whether Body is all of the body.
+func (m *Message) Whole() bool { return len(m.Body) == m.Size }
+
+// more returns the parts of the body behind Body.
+func (m *Message) more() [][]byte {
+	if m.spread == nil {
+		return nil
 	}
-	return n >= m.Size
+	return m.spread.more
 }
 
 // CopyTo copies m into the memory dst, a part of b, and returns the copy, which lives as long as b. dst has Footprint
@@ -89,45 +95,58 @@ func (m *Message) CopyTo(b *Buffer, dst []byte) *Message {
 	n = copy(dst, m.Header)
 	c.Header, dst = dst[:n:n], dst[n:]
 	n = copy(dst, m.Body)
-	for _, p := range m.More {
+	for _, p := range m.more() {
 		n += copy(dst[n:], p)
 	}
 	c.Body = dst[:n:n]
 	c.Size = m.Size
-	c.Facts = m.Facts
-	c.Facts.relocate(m.Header, c.Header)
+	c.Expiration, c.Flags, c.Persistent, c.Priority = m.Expiration, m.Flags, m.Persistent, m.Priority
 	return c
 }
 
 // Derive returns a new message with m's body, and the address and content header given, in a buffer of its own. The body
-// is copied when it is small and shared when not: then the new message holds a reference to m's memory until its own last
+// is copied when it is small and shared when not: then the new message holds references to m's memory until its own last
 // Release. The caller holds the one reference to the result.
-func (m *Message) Derive(address, header []byte) *Message {
+func (m *Message) Derive(address, header []byte) (*Message, error) {
 	const shareFrom = 16 << 10
-	size := len(address) + len(header)
-	share := m.Size >= shareFrom
-	if !share {
-		size += m.Size
+	f, err := ParseFacts(header)
+	if err != nil {
+		return nil, err
 	}
-	b := NewBuffer(size)
 	src := Message{Address: address, Header: header, Size: m.Size}
-	if !share {
-		src.Body, src.More = m.Body, m.More
-		c := src.CopyTo(b, b.data[:size])
-		c.Facts, _ = ParseFacts(c.Header)
-		return c
+	src.SetFacts(f)
+	if m.Size < shareFrom {
+		src.Body, src.spread = m.Body, m.spread
+		b := NewBuffer(src.Footprint())
+		return src.CopyTo(b, b.data), nil
 	}
+	b := NewBuffer(len(address) + len(header))
 	c := b.newMessage()
 	n := copy(b.data, address)
+	*c = src
+	c.buf = b
 	c.Address = b.data[:n:n]
 	c.Header = b.data[n : n+copy(b.data[n:], header)]
-	c.Body, c.More, c.Size = m.Body, m.More, m.Size
-	c.bufs = append(append(c.bufs, m.buf), m.bufs...)
-	for _, held := range c.bufs {
+	c.Body = m.Body
+	c.spread = &spread{more: m.more(), bufs: []*Buffer{m.buf}}
+	if m.spread != nil {
+		c.spread.bufs = append(c.spread.bufs, m.spread.bufs...)
+	}
+	for _, held := range c.spread.bufs {
 		held.Retain(1)
 	}
-	c.Facts, _ = ParseFacts(c.Header)
-	return c
+	return c, nil
+}
+
+// SetFacts keeps what of f travels with the message. An expiration that is no number counts as absent.
+func (m *Message) SetFacts(f Facts) {
+	m.Flags, m.Persistent, m.Priority = f.Flags, f.Persistent, f.Priority
+	m.Expiration = -1
+	if f.Expiration != nil {
+		if ms, ok := ParseExpiration(f.Expiration); ok {
+			m.Expiration = ms
+		}
+	}
 }
 
 // EachBodyFrame cuts the body into payloads of frames of at most frameMax bytes (0: no limit) and calls f for each with
@@ -152,7 +171,7 @@ func (m *Message) EachBodyFrame(frameMax int, f func(parts [][]byte, size int)) 
 		}
 	}
 	add(m.Body)
-	for _, p := range m.More {
+	for _, p := range m.more() {
 		add(p)
 	}
 	if size > 0 {
@@ -163,7 +182,7 @@ func (m *Message) EachBodyFrame(frameMax int, f func(parts [][]byte, size int)) 
 // AppendBody appends the whole body.
 func (m *Message) AppendBody(b []byte) []byte {
 	b = append(b, m.Body...)
-	for _, p := range m.More {
+	for _, p := range m.more() {
 		b = append(b, p...)
 	}
 	return b

@@ -1,9 +1,6 @@
 package amqp
 
-import (
-	"encoding/binary"
-	"unsafe"
-)
+import "encoding/binary"
 
 // The property flags of a content header. Spec: 2.3.5.2 and 1.8.
 const (
@@ -40,6 +37,20 @@ type Properties struct {
 	UserID          string
 	AppID           string
 	ClusterID       string
+}
+
+// Facts are those properties of a content header that a broker acts on, as slices of it.
+type Facts struct {
+	Flags       uint16 // the property flags: which properties are present
+	Persistent  bool   // delivery-mode 2
+	Priority    uint8  // 0 if absent
+	Expiration  []byte // nil if absent, as below
+	UserID      []byte
+	ReplyTo     []byte
+	Correlation []byte
+	MessageID   []byte
+	Timestamp   uint64 // seconds; meaningful if Flags has FlagTimestamp
+	Headers     RawTable
 }
 
 // headFixed is the size of a content header before its property flags: class, weight, body size.
@@ -113,28 +124,21 @@ func (f *Facts) parseRest(r *reader) {
 	}
 }
 
-// relocate makes slices of the content header from into slices of its copy to.
-func (f *Facts) relocate(from, to []byte) {
-	if f.Flags&^(FlagContentType|FlagDeliveryMode|FlagPriority|FlagTimestamp) == 0 {
-		return
-	}
-	move := func(p *[]byte) {
-		if *p != nil {
-			at := offset(from, *p)
-			*p = to[at : at+len(*p) : at+len(*p)]
-		}
-	}
-	move((*[]byte)(&f.Headers))
-	move(&f.Expiration)
-	move(&f.UserID)
-	move(&f.ReplyTo)
-	move(&f.Correlation)
-	move(&f.MessageID)
-}
+// MaxExpiration is the longest time to live, ten years in milliseconds.
+const MaxExpiration = 315360000000
 
-// offset returns where part, a slice of whole, begins in it.
-func offset(whole, part []byte) int {
-	return int(uintptr(unsafe.Pointer(unsafe.SliceData(part))) - uintptr(unsafe.Pointer(unsafe.SliceData(whole))))
+// ParseExpiration reads the expiration property: milliseconds as decimal digits.
+func ParseExpiration(s []byte) (ms int64, ok bool) {
+	if len(s) == 0 || len(s) > 12 {
+		return 0, false
+	}
+	for _, c := range s {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		ms = ms*10 + int64(c-'0')
+	}
+	return ms, ms <= MaxExpiration
 }
 
 // ParseProperties decodes all properties from the payload of a content header. The result shares no memory with it.
