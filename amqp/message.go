@@ -17,6 +17,7 @@ type Message struct {
 
 	buf    *Buffer // where Address, Header and, but for spread, Body lie
 	spread *spread // nil for all but large bodies
+	hidden []string
 }
 
 // A spread is the rest of a body that came in several frames, or in other buffers than the message's own.
@@ -75,6 +76,13 @@ func (m *Message) AddBody(part []byte, b *Buffer) {
 	}
 }
 
+// Hide keeps the routing keys of a BCC header, which the message was published with and its receivers do not see. Only
+// m's maker may call it.
+func (m *Message) Hide(keys []string) { m.hidden = keys }
+
+// HiddenKeys returns what Hide kept.
+func (m *Message) HiddenKeys() []string { return m.hidden }
+
 // Whole reports whether Body is all of the body.
 func (m *Message) Whole() bool { return len(m.Body) == m.Size }
 
@@ -101,6 +109,7 @@ func (m *Message) CopyTo(b *Buffer, dst []byte) *Message {
 	c.Body = dst[:n:n]
 	c.Size = m.Size
 	c.Expiration, c.Flags, c.Persistent, c.Priority = m.Expiration, m.Flags, m.Persistent, m.Priority
+	c.hidden = m.hidden
 	return c
 }
 

@@ -1,0 +1,157 @@
+package queue
+
+import (
+	"time"
+
+	"github.com/warrenmq/warren/amqp"
+)
+
+// errGone is what calls to a deleted queue get.
+func (q *Queue) errGone() error {
+	return amqp.Errorf(amqp.NotFound, "no %s", &q.cfg)
+}
+
+// Stats is a look at a queue.
+type Stats struct {
+	Ready, Unacked, Consumers int
+	ReadyBytes, UnackedBytes  int64
+	Counters                  Counters
+	ActiveTag                 string // of the single active consumer, if the queue has one
+	ExclusiveTag              string // of the exclusive consumer
+	Settings                  Settings
+}
+
+// Stats looks at the queue; ok is false if it is deleted.
+func (q *Queue) Stats() (st Stats, ok bool) {
+	ok = q.do(func(int64) { st = q.state.stats() })
+	return st, ok
+}
+
+func (s *state) stats() Stats {
+	st := Stats{
+		Ready: s.ready.n, ReadyBytes: s.ready.bytes, Unacked: s.unacked.n, UnackedBytes: s.unacked.bytes,
+		Consumers: len(s.consumers.all), Counters: s.counters, Settings: s.set,
+	}
+	if c := s.consumers.active; c != nil && s.cfg.SingleActive {
+		st.ActiveTag = c.Tag
+	}
+	if len(s.consumers.all) > 0 && s.consumers.all[0].Exclusive {
+		st.ExclusiveTag = s.consumers.all[0].Tag
+	}
+	return st
+}
+
+// Touch tells the queue that it was declared again, which x-expires counts as use, and looks at it.
+func (q *Queue) Touch() (st Stats, ok bool) {
+	ok = q.do(func(now int64) {
+		q.state.lastUsed = now
+		st = q.state.stats()
+	})
+	return st, ok
+}
+
+// Consume adds c, once started has run: what started sends to the client precedes the first delivery. The error is for
+// the client.
+func (q *Queue) Consume(c *Consumer, started func()) error {
+	c.queue = q
+	var err error
+	if !q.do(func(int64) {
+		if err = q.state.consume(c); err == nil {
+			started()
+		}
+	}) {
+		return q.errGone()
+	}
+	return err
+}
+
+// Cancel removes c; no delivery to it begins afterwards. last says that it was the queue's last consumer.
+func (q *Queue) Cancel(c *Consumer) (last bool) {
+	q.do(func(now int64) { last = q.state.cancel(now, c) })
+	return last
+}
+
+// Leave ends a session's use of the queue: its consumers go, and its unsettled deliveries are ready again. last says
+// that it took away the queue's last consumer.
+func (q *Queue) Leave(sess Session) (last bool) {
+	q.do(func(now int64) { last = q.state.leave(now, sess) })
+	return last
+}
+
+// Recover makes all that sess has not settled ready again.
+func (q *Queue) Recover(sess Session) {
+	q.do(func(int64) {
+		s := &q.state
+		m := s.members[sess]
+		if m == nil {
+			return
+		}
+		for _, h := range s.unacked.handles(m) {
+			s.settle(h, requeued, &q.out)
+		}
+	})
+}
+
+// Get passes the first message to sess.Got; it returns false if there is none. With noAck the message is gone.
+func (q *Queue) Get(sess Session, noAck bool) (got bool, err error) {
+	if !q.do(func(now int64) { got = q.state.get(now, sess, noAck, q, &q.out) }) {
+		return false, q.errGone()
+	}
+	return got, nil
+}
+
+// Purge drops the ready messages and returns how many.
+func (q *Queue) Purge() (n int, err error) {
+	if !q.do(func(int64) { n = q.state.purge() }) {
+		return 0, q.errGone()
+	}
+	return n, nil
+}
+
+// Set changes the settings of the running queue.
+func (q *Queue) Set(set Settings) {
+	q.do(func(now int64) {
+		s := &q.state
+		s.set = set
+		if !set.ExpireAnywhere {
+			s.expiries = nil
+		}
+		s.trim(&q.out)
+	})
+}
+
+// Resume lets blocked consumers try again: a session calls it when it has room after having had none.
+func (q *Queue) Resume() { q.Submit([]Event{{kind: kindResume}}) }
+
+// Delete ends the queue unless a condition forbids it: then the error is for the client, and nothing has changed. It
+// returns the number of ready messages that are gone. The consumers are told through their sessions.
+func (q *Queue) Delete(ifUnused, ifEmpty bool) (n int, err error) {
+	if !q.do(func(int64) {
+		s := &q.state
+		switch {
+		case ifUnused && len(s.consumers.all) > 0:
+			err = amqp.Errorf(amqp.PreconditionFailed, "%s in use", &q.cfg)
+			return
+		case ifEmpty && s.ready.n > 0:
+			err = amqp.Errorf(amqp.PreconditionFailed, "%s not empty", &q.cfg)
+			return
+		}
+		n = s.ready.n
+		q.out.gone = s.close()
+		q.mu.Lock()
+		q.closed = true
+		if q.timer != nil {
+			q.timer.Stop()
+		}
+		q.mu.Unlock()
+	}) {
+		return 0, q.errGone()
+	}
+	return n, err
+}
+
+// IdleSince returns when the queue was last used, for x-expires.
+func (q *Queue) IdleSince() (at time.Time) {
+	q.do(func(int64) { at = time.UnixMilli(q.state.lastUsed) })
+	return at
+}

@@ -1,0 +1,204 @@
+package queue
+
+import (
+	"slices"
+
+	"github.com/warrenmq/warren/amqp"
+)
+
+// consumers are a queue's consumers and whose turn it is.
+type consumers struct {
+	all    []*Consumer // in order of registration
+	groups []group     // by priority, highest first
+	active *Consumer   // of a queue with a single active consumer
+}
+
+// A group is the consumers of one priority that can take a message, in the order of their turns.
+type group struct {
+	priority    int32
+	first, last *Consumer
+}
+
+func (cs *consumers) group(priority int32) *group {
+	i, found := slices.BinarySearchFunc(cs.groups, priority, func(g group, p int32) int { return int(int64(p) - int64(g.priority)) })
+	if !found {
+		cs.groups = slices.Insert(cs.groups, i, group{priority: priority})
+	}
+	return &cs.groups[i]
+}
+
+// enter puts c at the end of its group's turns, if it can take a message and is not among them.
+func (cs *consumers) enter(c *Consumer) {
+	if c.ready || c.blocked {
+		return
+	}
+	g := cs.group(c.Priority)
+	c.ready, c.next = true, nil
+	if g.last != nil {
+		g.last.next = c
+	} else {
+		g.first = c
+	}
+	g.last = c
+}
+
+// leave takes c out of the turns.
+func (cs *consumers) leave(c *Consumer) {
+	if !c.ready {
+		return
+	}
+	g := cs.group(c.Priority)
+	var before *Consumer
+	for p := g.first; p != c; p = p.next {
+		before = p
+	}
+	if before != nil {
+		before.next = c.next
+	} else {
+		g.first = c.next
+	}
+	if g.last == c {
+		g.last = before
+	}
+	c.ready, c.next = false, nil
+}
+
+// turn returns the consumer whose turn it is and takes it out of the turns; nil if nobody can take a message.
+func (cs *consumers) turn(single bool) *Consumer {
+	if single {
+		if c := cs.active; c != nil && c.ready {
+			cs.leave(c)
+			return c
+		}
+		return nil
+	}
+	for i := range cs.groups {
+		g := &cs.groups[i]
+		if c := g.first; c != nil {
+			g.first = c.next
+			if g.first == nil {
+				g.last = nil
+			}
+			c.ready, c.next = false, nil
+			return c
+		}
+	}
+	return nil
+}
+
+func (cs *consumers) remove(c *Consumer) {
+	cs.leave(c)
+	cs.all = slices.DeleteFunc(cs.all, func(o *Consumer) bool { return o == c })
+	if !slices.ContainsFunc(cs.all, func(o *Consumer) bool { return o.Priority == c.Priority }) {
+		cs.groups = slices.DeleteFunc(cs.groups, func(g group) bool { return g.priority == c.Priority })
+	}
+	if cs.active == c {
+		cs.active = nil
+		if len(cs.all) > 0 {
+			cs.active = cs.all[0]
+		}
+	}
+}
+
+// nextConsumer returns a consumer that can take a message of the given size now, with a place in its session's prefetch
+// taken if it acknowledges; nil if there is none.
+func (s *state) nextConsumer(out *effects) *Consumer {
+	for {
+		c := s.consumers.turn(s.cfg.SingleActive)
+		if c == nil {
+			return nil
+		}
+		if c.room <= 0 {
+			flushConsumer(c)
+			if c.room = c.Session.Room(); c.room <= 0 {
+				c.blocked = true
+				continue
+			}
+		}
+		if !c.NoAck && !c.Session.Acquire() {
+			c.blocked = true
+			continue
+		}
+		return c
+	}
+}
+
+// unblock lets c take its turns again if its own prefetch allows; whether its session has room shows at its turn.
+func (s *state) unblock(c *Consumer) {
+	if c.blocked && (c.Prefetch == 0 || c.unacked < c.Prefetch) {
+		c.blocked = false
+		s.consumers.enter(c)
+		s.dirty = true
+	}
+}
+
+// consume adds a consumer.
+func (s *state) consume(c *Consumer) error {
+	if len(s.consumers.all) > 0 && (c.Exclusive || s.consumers.all[0].Exclusive) || c.Exclusive && s.cfg.SingleActive {
+		return amqp.Errorf(amqp.AccessRefused, "%s in exclusive use", s.cfg)
+	}
+	c.member = s.member(c.Session)
+	c.member.consumers++
+	s.consumers.all = append(s.consumers.all, c)
+	if s.consumers.active == nil {
+		s.consumers.active = c
+	}
+	s.consumers.enter(c)
+	s.dirty = true
+	return nil
+}
+
+// cancel removes a consumer; what it has not acknowledged stays with its session. last says that none is left.
+func (s *state) cancel(now int64, c *Consumer) (last bool) {
+	if !slices.Contains(s.consumers.all, c) {
+		return false
+	}
+	s.consumers.remove(c)
+	c.member.consumers--
+	s.forget(c.member)
+	s.lastUsed = now
+	s.dirty = true
+	return len(s.consumers.all) == 0
+}
+
+// leave ends a session: its consumers go and what it has not settled is ready again. last says that it took away the
+// last consumer.
+func (s *state) leave(now int64, sess Session) (last bool) {
+	m := s.members[sess]
+	if m == nil {
+		return false
+	}
+	if m.consumers > 0 {
+		for _, c := range slices.Clone(s.consumers.all) {
+			if c.member == m {
+				last = s.cancel(now, c)
+			}
+		}
+	}
+	for _, h := range s.unacked.handles(m) {
+		if d, ok := s.unacked.take(h); ok {
+			s.giveBack(d.item)
+		}
+	}
+	delete(s.members, sess)
+	return last
+}
+
+func (s *state) member(sess Session) *member {
+	m := s.members[sess]
+	if m == nil {
+		if s.members == nil {
+			s.members = make(map[Session]*member)
+		}
+		m = &member{session: sess}
+		s.members[sess] = m
+	}
+	return m
+}
+
+// forget drops m when nothing ties its session to the queue.
+func (s *state) forget(m *member) {
+	if m.consumers == 0 && m.unacked == 0 {
+		delete(s.members, m.session)
+	}
+}

@@ -1,0 +1,297 @@
+package queue
+
+import (
+	"sync"
+	"time"
+
+	"github.com/warrenmq/warren/amqp"
+)
+
+// Owner is the broker as a queue sees it. Its methods are called by the queue's runner and must not wait for a queue.
+type Owner interface {
+	// DeadLetter publishes m, which is borrowed, to s.DLX.
+	DeadLetter(q *Queue, s *Settings, m *amqp.Message, why Reason)
+	// Expired says that nobody has used the queue for s.Expires: delete it, from another goroutine.
+	Expired(q *Queue)
+}
+
+// A Queue is one queue. Its methods may be called by any goroutine.
+type Queue struct {
+	// immutable
+	cfg      Config
+	owner    Owner
+	inboxMax int // bytes
+
+	// guarded by mu, which is held for a few instructions
+	mu      sync.Mutex
+	inbox   []Event
+	bytes   int           // of the messages in inbox
+	running bool          // somebody is the runner
+	closed  bool          // the queue is deleted
+	drained chan struct{} // made by a publisher that waits, closed when the inbox is taken
+	timer   *time.Timer
+	timerAt int64 // Unix milliseconds when timer fires, 0 if it is not armed
+
+	// owned by the runner
+	state state
+	spare []Event
+	out   effects
+}
+
+// An Event is something that happens to a queue.
+type Event struct {
+	kind    kind
+	verdict verdict
+	handle  Handle
+
+	msg  *amqp.Message
+	from Publisher
+	seq  uint64
+	call *call
+}
+
+type kind uint8
+
+const (
+	kindPublish kind = iota
+	kindSettle
+	kindResume
+	kindTick
+	kindCall
+)
+
+type call struct {
+	f    func(now int64)
+	done chan struct{}
+}
+
+// Publish is the event of a message. m is borrowed until Submit returns. If from is not nil it is told the fate of seq.
+func Publish(m *amqp.Message, from Publisher, seq uint64) Event {
+	return Event{kind: kindPublish, msg: m, from: from, seq: seq}
+}
+
+// Ack is the event of an acknowledgement.
+func Ack(h Handle) Event { return Event{kind: kindSettle, handle: h, verdict: acked} }
+
+// Reject is the event of a basic.reject or basic.nack.
+func Reject(h Handle, requeue bool) Event {
+	if requeue {
+		return Event{kind: kindSettle, handle: h, verdict: requeued}
+	}
+	return Event{kind: kindSettle, handle: h, verdict: rejected}
+}
+
+// DefaultInboxMax is how many bytes of messages may wait in an inbox before publishers have to.
+const DefaultInboxMax = 16 << 20
+
+// New makes an empty queue.
+func New(cfg Config, set Settings, owner Owner, inboxMax int) *Queue {
+	q := &Queue{cfg: cfg, owner: owner, inboxMax: inboxMax}
+	q.state = state{cfg: &q.cfg, set: set, ready: newReady(cfg.MaxPriority), lastUsed: time.Now().UnixMilli()}
+	if set.Expires > 0 {
+		q.arm()
+	}
+	return q
+}
+
+// Config returns how the queue was declared. The caller does not change it.
+func (q *Queue) Config() *Config { return &q.cfg }
+
+// Submit hands over events, in order. If nobody runs the queue, the caller does until they and what comes meanwhile are
+// used up. Otherwise they are left in the inbox, and if that holds more than its limit the caller waits: that is how a
+// queue slows its publishers. events is borrowed; the messages in it are too.
+func (q *Queue) Submit(events []Event) {
+	q.mu.Lock()
+	if !q.running && !q.closed {
+		q.running = true
+		q.mu.Unlock()
+		q.step(events)
+		q.run(true)
+		return
+	}
+	if q.closed {
+		q.mu.Unlock()
+		refuse(events)
+		return
+	}
+	q.leave(events)
+	wait := q.overfull(events)
+	q.mu.Unlock()
+	if wait != nil {
+		<-wait
+	}
+}
+
+// Post hands over one event without ever running the queue or waiting: for callers that run another queue.
+func (q *Queue) Post(ev Event) {
+	q.mu.Lock()
+	if q.closed {
+		q.mu.Unlock()
+		refuse([]Event{ev})
+		return
+	}
+	q.leave([]Event{ev})
+	start := !q.running
+	q.running = true
+	q.mu.Unlock()
+	if start {
+		go q.run(false) // ends when the inbox is empty
+	}
+}
+
+// leave puts events in the inbox, with a reference for each message. q.mu is held.
+func (q *Queue) leave(events []Event) {
+	for i := range events {
+		if m := events[i].msg; m != nil {
+			m.Retain(1)
+			q.bytes += m.Footprint()
+		}
+	}
+	q.inbox = append(q.inbox, events...)
+}
+
+// overfull returns what to wait for if events holds messages and the inbox is over its limit. q.mu is held.
+func (q *Queue) overfull(events []Event) <-chan struct{} {
+	if q.bytes <= q.inboxMax || events[len(events)-1].msg == nil && events[0].msg == nil {
+		return nil
+	}
+	if q.drained == nil {
+		q.drained = make(chan struct{})
+	}
+	return q.drained
+}
+
+// refuse answers for events that came after the queue was deleted: their messages are gone with it.
+func refuse(events []Event) {
+	for i := range events {
+		switch ev := &events[i]; {
+		case ev.from != nil:
+			ev.from.Confirmed([]uint64{ev.seq}, true)
+		case ev.call != nil:
+			close(ev.call.done)
+		}
+	}
+}
+
+// runRounds is how many inboxes a goroutine that came by with events of its own empties for others before it leaves the
+// queue to a goroutine made for that.
+const runRounds = 8
+
+// run empties the inbox. The caller is the runner, and ceases to be.
+func (q *Queue) run(guest bool) {
+	for round := 0; ; round++ {
+		q.mu.Lock()
+		if len(q.inbox) == 0 {
+			q.arm()
+			q.running = false
+			q.mu.Unlock()
+			return
+		}
+		if guest && round == runRounds {
+			q.mu.Unlock()
+			go q.run(false) // ends when the inbox is empty
+			return
+		}
+		batch := q.inbox
+		q.inbox = q.spare[:0]
+		q.bytes = 0
+		if q.drained != nil {
+			close(q.drained)
+			q.drained = nil
+		}
+		q.mu.Unlock()
+		q.step(batch)
+		for i := range batch {
+			if m := batch[i].msg; m != nil {
+				m.Release(1)
+			}
+			batch[i] = Event{}
+		}
+		if cap(batch) > 1<<14 {
+			batch = nil
+		}
+		q.spare = batch
+	}
+}
+
+// step applies a batch of events and hands over its effects. The caller is the runner.
+func (q *Queue) step(events []Event) {
+	s, out := &q.state, &q.out
+	now := time.Now().UnixMilli()
+	for i := range events {
+		ev := &events[i]
+		if s.closed {
+			refuse(events[i : i+1])
+			continue
+		}
+		switch ev.kind {
+		case kindPublish:
+			ok := s.publish(now, ev.msg, out)
+			if ev.from != nil {
+				out.confirms = append(out.confirms, confirm{ev.from, ev.seq, ok})
+			}
+		case kindSettle:
+			s.settle(ev.handle, ev.verdict, out)
+		case kindResume:
+			s.resume()
+		case kindTick:
+			s.tick(now, out)
+		case kindCall:
+			s.settled(now, out)
+			ev.call.f(now)
+			close(ev.call.done)
+		}
+	}
+	s.finish(now, out)
+	out.flush(q)
+}
+
+// settled brings the queue to rest before a call looks at it.
+func (s *state) settled(now int64, out *effects) {
+	s.finish(now, out)
+	out.flushDeliveries()
+}
+
+// resume lets every blocked consumer try again.
+func (s *state) resume() {
+	for _, c := range s.consumers.all {
+		s.unblock(c)
+	}
+}
+
+// do runs f as the runner, after what was submitted before, and waits for it. It returns false, without f having run, if
+// the queue is deleted.
+func (q *Queue) do(f func(now int64)) bool {
+	c := &call{done: make(chan struct{})}
+	ran := false
+	c.f = func(now int64) { f(now); ran = true }
+	q.Submit([]Event{{kind: kindCall, call: c}})
+	<-c.done
+	return ran
+}
+
+// arm sets the timer to the state's deadline. The caller is the runner and holds q.mu, or nobody else knows q yet.
+func (q *Queue) arm() {
+	at := q.state.deadline()
+	if at == q.timerAt || q.closed {
+		return
+	}
+	q.timerAt = at
+	if at == 0 {
+		q.timer.Stop()
+		return
+	}
+	wait := time.Until(time.UnixMilli(at))
+	if q.timer == nil {
+		q.timer = time.AfterFunc(wait, q.tick)
+	} else {
+		q.timer.Reset(wait)
+	}
+}
+
+func (q *Queue) tick() {
+	q.mu.Lock()
+	q.timerAt = 0
+	q.mu.Unlock()
+	q.Submit([]Event{{kind: kindTick}})
+}
