@@ -1,6 +1,10 @@
 package amqp
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // A Reader cuts what arrives on a connection into frames. The owner asks for Space, reads from its socket into that,
 // tells Filled how much came, and takes frames with Next until there is none. The Reader is used by one goroutine.
@@ -30,7 +34,7 @@ func (r *Reader) Space() []byte {
 	case r.r == r.w && r.buf.sole():
 		r.r, r.w = 0, 0
 		r.buf.reset()
-	case len(data)-r.w < minSpace || r.needs() > len(data)-r.r:
+	case len(data)-r.w < minSpace || r.r > 0 && r.needs() > len(data)-r.r:
 		r.move()
 	}
 	return r.buf.Bytes()[r.w:]
@@ -50,12 +54,13 @@ func (r *Reader) needs() int {
 }
 
 // move takes the beginning of a frame over to a new buffer. A frame that is larger than any pooled buffer gets room as
-// it arrives, doubling: an announcement alone allocates nothing.
+// it arrives, doubling, so that each of its bytes is moved a few times at most: an announcement alone allocates nothing.
+// The room for the last of it leaves minSpace, or the end of the frame would be moved once more.
 func (r *Reader) move() {
 	partial := r.buf.Bytes()[r.r:r.w]
 	size := max(r.size, len(partial)+minSpace)
-	if r.needs() > size {
-		size = min(r.needs(), max(2*len(partial), bufferSizes[len(bufferSizes)-1]))
+	if needs := r.needs() + minSpace; needs > size {
+		size = min(needs, max(2*len(partial), bufferSizes[len(bufferSizes)-1]))
 	}
 	next := NewBuffer(size)
 	r.w = copy(next.Bytes(), partial)
@@ -70,7 +75,7 @@ func (r *Reader) Filled(n int) {
 	r.w += n
 	switch {
 	case n == room && r.size < bufferSizes[len(bufferSizes)-1]:
-		r.size *= 4
+		r.size = min(4*r.size, bufferSizes[len(bufferSizes)-1])
 	case n < bufferSizes[0]/2 && r.size > bufferSizes[0]:
 		r.size /= 2
 	}
@@ -119,30 +124,47 @@ func (r *Reader) Next() (f Frame, ok bool, err error) {
 	p := r.buf.Bytes()[r.r:r.w]
 	size := int(p[3])<<24 | int(p[4])<<16 | int(p[5])<<8 | int(p[6])
 	if size > r.MaxFrame && r.MaxFrame > 0 {
-		return f, false, r.frameError(p, fmt.Sprintf("{frame_too_large,%d,%d}", size, r.MaxFrame-FrameOverhead))
+		return f, false, r.frameError(p[0], nil, fmt.Sprintf("{frame_too_large,%d,%d}", size, r.MaxFrame-FrameOverhead))
 	}
 	if len(p) < size+FrameOverhead {
 		return f, false, nil
 	}
 	if p[frameHead+size] != frameEnd {
-		return f, false, r.frameError(p[:frameHead+size], fmt.Sprintf("{invalid_frame_end_marker,%d}", p[frameHead+size]))
+		return f, false, r.frameError(p[0], p[frameHead:frameHead+size], fmt.Sprintf("{invalid_frame_end_marker,%d}", p[frameHead+size]))
 	}
 	r.r += size + FrameOverhead
 	return Frame{p[0], ChannelID(p[1])<<8 | ChannelID(p[2]), p[frameHead : frameHead+size : frameHead+size]}, true, nil
 }
 
 // frameError words a fault as RabbitMQ does: with the frame's type and the first octets of its payload.
-func (r *Reader) frameError(frame []byte, reason string) *Error {
-	payload, which := frame[frameHead:], "all"
+func (r *Reader) frameError(kind uint8, payload []byte, reason string) *Error {
+	which := "all"
 	if len(payload) > 16 {
 		payload, which = payload[:16], "first 16"
 	}
-	text := ""
-	for i, c := range payload {
-		if i > 0 {
-			text += ","
+	return Errorf(FrameError, "type %d, %s octets = <<%s>>: %s", kind, which, erlangBinary(payload), reason)
+}
+
+// erlangBinary writes b as Erlang prints the inside of a binary: quoted if it is text, as numbers if not.
+func erlangBinary(b []byte) string {
+	const escaped, letters = "\"\\\b\t\n\v\f\r\x1b", `"\btnvfre`
+	var text, numbers strings.Builder
+	isText := len(b) > 0
+	for i, c := range b {
+		if at := strings.IndexByte(escaped, c); at >= 0 {
+			text.WriteByte('\\')
+			text.WriteByte(letters[at])
+		} else {
+			isText = isText && ' ' <= c && c <= '~'
+			text.WriteByte(c)
 		}
-		text += fmt.Sprint(c)
+		if i > 0 {
+			numbers.WriteByte(',')
+		}
+		numbers.WriteString(strconv.Itoa(int(c)))
 	}
-	return Errorf(FrameError, "type %d, %s octets = <<%s>>: %s", frame[0], which, text, reason)
+	if isText {
+		return `"` + text.String() + `"`
+	}
+	return numbers.String()
 }
