@@ -53,26 +53,67 @@ func (m *Message) Footprint() int { return len(m.Address) + len(m.Header) + m.Si
 // NewMessage starts a message in b, of which the caller is the maker; Address, Header and Body are the caller's to fill.
 func NewMessage(b *Buffer) *Message { return b.newMessage() }
 
-// AddBody appends one part of the body, which lies in b. Parts from other buffers than m's own are remembered, but only
-// the references that Retain takes from now on count for them.
-func (m *Message) AddBody(part []byte, b *Buffer) {
-	if len(part) == 0 {
-		return
-	}
-	if m.Body == nil && b == m.buf {
-		m.Body = part
+// SetHeader sets the content header, which lies in b.
+func (m *Message) SetHeader(payload []byte, b *Buffer) {
+	m.Header = payload
+	m.reaches(b)
+}
+
+// reaches notes that a part of m lies in b.
+func (m *Message) reaches(b *Buffer) {
+	if b == m.buf {
 		return
 	}
 	if m.spread == nil {
 		m.spread = new(spread)
 	}
-	if m.Body == nil {
-		m.Body = part
-	} else {
-		m.spread.more = append(m.spread.more, part)
-	}
-	if n := len(m.spread.bufs); b != m.buf && (n == 0 || m.spread.bufs[n-1] != b) {
+	if n := len(m.spread.bufs); n == 0 || m.spread.bufs[n-1] != b {
 		m.spread.bufs = append(m.spread.bufs, b)
+	}
+}
+
+// Pin takes one reference to each buffer that m has come to lie in since Pin returned held, 0 at first, and returns the
+// new count: for a message whose parts are still arriving. Unpin gives them back.
+func (m *Message) Pin(held int) int {
+	if held == 0 {
+		m.buf.Retain(1)
+		held = 1
+	}
+	if m.spread != nil {
+		for ; held-1 < len(m.spread.bufs); held++ {
+			m.spread.bufs[held-1].Retain(1)
+		}
+	}
+	return held
+}
+
+// Unpin gives back the references that Pin took.
+func (m *Message) Unpin(held int) {
+	if held == 0 {
+		return
+	}
+	if s := m.spread; s != nil {
+		for _, b := range s.bufs[:held-1] {
+			b.Release(1)
+		}
+	}
+	m.buf.Release(1)
+}
+
+// AddBody appends one part of the body, which lies in b.
+func (m *Message) AddBody(part []byte, b *Buffer) {
+	if len(part) == 0 {
+		return
+	}
+	m.reaches(b)
+	switch {
+	case m.Body == nil:
+		m.Body = part
+	default:
+		if m.spread == nil {
+			m.spread = new(spread)
+		}
+		m.spread.more = append(m.spread.more, part)
 	}
 }
 

@@ -136,6 +136,22 @@ func (r *Reader) Next() (f Frame, ok bool, err error) {
 	return Frame{p[0], ChannelID(p[1])<<8 | ChannelID(p[2]), p[frameHead : frameHead+size : frameHead+size]}, true, nil
 }
 
+// Scan calls f with each whole frame that waits to be taken, until f returns false, and takes none.
+func (r *Reader) Scan(f func(Frame) bool) {
+	ahead := *r
+	for {
+		frame, ok, err := ahead.Next()
+		if !ok || err != nil || !f(frame) {
+			return
+		}
+	}
+}
+
+// Full reports whether there is no room to read more without frames being taken.
+func (r *Reader) Full() bool {
+	return r.buf != nil && r.w-r.r > len(r.buf.Bytes())-minSpace && r.w-r.r >= bufferSizes[len(bufferSizes)-1]-minSpace
+}
+
 // frameError words a fault as RabbitMQ does: with the frame's type and the first octets of its payload.
 func (r *Reader) frameError(kind uint8, payload []byte, reason string) *Error {
 	which := "all"

@@ -121,7 +121,7 @@ func (q *Queue) Set(set Settings) {
 }
 
 // Resume lets blocked consumers try again: a session calls it when it has room after having had none.
-func (q *Queue) Resume() { q.Submit([]Event{{kind: kindResume}}) }
+func (q *Queue) Resume() { q.Submit([]Event{Resumed()}) }
 
 // Delete ends the queue unless a condition forbids it: then the error is for the client, and nothing has changed. It
 // returns the number of ready messages that are gone. The consumers are told through their sessions.

@@ -110,12 +110,12 @@ func (s *state) nextConsumer(out *effects) *Consumer {
 		}
 		if c.room <= 0 {
 			flushConsumer(c)
-			if c.room = c.Session.Room(); c.room <= 0 {
+			if c.room = c.Session.Room(c); c.room <= 0 {
 				c.blocked = true
 				continue
 			}
 		}
-		if !c.NoAck && !c.Session.Acquire() {
+		if !c.NoAck && !c.Session.Acquire(c) {
 			c.blocked = true
 			continue
 		}

@@ -81,6 +81,9 @@ func Reject(h Handle, requeue bool) Event {
 	return Event{kind: kindSettle, handle: h, verdict: rejected}
 }
 
+// Resumed is the event of a session having room again, see Session.
+func Resumed() Event { return Event{kind: kindResume} }
+
 // DefaultInboxMax is how many bytes of messages may wait in an inbox before publishers have to.
 const DefaultInboxMax = 16 << 20
 

@@ -9,11 +9,12 @@ type Session interface {
 	Deliver(c *Consumer, batch []Delivery)
 	// Got passes on the answer to a basic.get; ready is the number of messages that remain.
 	Got(d Delivery, noAck bool, ready int)
-	// Room returns how many bytes may be delivered before asking again. Zero: none now; the session will Resume the queue.
-	Room() int
+	// Room returns how many bytes may be delivered to c before asking again. Zero: none now; the session will resume the
+	// queue when there is room.
+	Room(c *Consumer) int
 	// Acquire takes a place of the prefetch that the session's consumers share. False: none is free; the session will
-	// Resume the queue.
-	Acquire() bool
+	// resume the queue when there is one.
+	Acquire(c *Consumer) bool
 	// Cancelled says that the queue is gone from under c.
 	Cancelled(c *Consumer)
 }

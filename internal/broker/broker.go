@@ -1,0 +1,63 @@
+package broker
+
+import (
+	"log/slog"
+	"sync"
+
+	"github.com/warrenmq/warren/amqp"
+	"github.com/warrenmq/warren/queue"
+)
+
+// Options are what a Broker is made with.
+type Options struct {
+	ClusterName string
+	NodeName    string
+	InboxMax    int   // bytes of messages in a queue's inbox before publishers wait
+	MemoryLimit int64 // bytes of memory in use above which publishers are blocked; 0: never
+	Log         *slog.Logger
+}
+
+// A Broker holds the vhosts.
+type Broker struct {
+	opt     Options
+	Alarms  Alarms
+	replies replies
+
+	mu     sync.RWMutex // guards vhosts
+	vhosts map[string]*VHost
+}
+
+// New makes a broker without vhosts.
+func New(opt Options) *Broker {
+	if opt.InboxMax == 0 {
+		opt.InboxMax = queue.DefaultInboxMax
+	}
+	b := &Broker{opt: opt, vhosts: make(map[string]*VHost)}
+	b.Alarms.limit = opt.MemoryLimit
+	return b
+}
+
+// ClusterName returns the name that clients see in the server's properties.
+func (b *Broker) ClusterName() string { return b.opt.ClusterName }
+
+// AddVHost makes a vhost with the predeclared exchanges; one of that name that exists is returned as it is.
+func (b *Broker) AddVHost(name string) *VHost {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	v := b.vhosts[name]
+	if v == nil {
+		v = newVHost(b, name)
+		b.vhosts[name] = v
+	}
+	return v
+}
+
+// VHost returns the vhost called name; the error is for the client.
+func (b *Broker) VHost(name string) (*VHost, error) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if v := b.vhosts[name]; v != nil {
+		return v, nil
+	}
+	return nil, amqp.Errorf(amqp.NotAllowed, "vhost %s not found", name)
+}
