@@ -120,9 +120,9 @@ func AppendGetOK(b []byte, ch ChannelID, tag DeliveryTag, redelivered bool, addr
 	return append(b, frameEnd)
 }
 
-// AppendReturn appends a basic.return frame; address is a Message's.
+// AppendReturn appends a basic.return frame; address is a Message's. text is cut to 255 bytes.
 func AppendReturn(b []byte, ch ChannelID, code Code, text string, address []byte) []byte {
-	b = appendFrameHead(b, FrameMethod, ch, 4+2+1+len(text)+len(address))
+	b = appendFrameHead(b, FrameMethod, ch, 4+2+1+min(len(text), 255)+len(address))
 	b = appendLong(b, uint32(IDBasicReturn))
 	b = appendShort(b, uint16(code))
 	b = appendShortstr(b, text)
