@@ -222,20 +222,23 @@ func (c *conn) drop() {
 	c.nc.Close()
 }
 
-// Await returns once the broker lets a client in and open a channel, or with the reason it did not when ctx ended.
-func Await(ctx context.Context, e Endpoint) error {
+// Await returns once the broker lets a client in and open a channel, with the product and version that it calls itself,
+// or with the reason it did not when ctx ended.
+func Await(ctx context.Context, e Endpoint) (server string, err error) {
 	const pause = 10 * time.Millisecond
 	for {
 		c, err := dial(ctx, e, 0)
 		if err == nil {
+			product, _ := c.server.Lookup("product")
+			version, _ := c.server.Lookup("version")
 			if err = c.channel(1); err == nil {
-				return c.close()
+				return fmt.Sprintf("%v %v", product, version), c.close()
 			}
 			c.drop()
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return "", err
 		case <-time.After(pause):
 		}
 	}

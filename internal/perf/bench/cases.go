@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/warrenmq/warren/internal/perf"
+)
+
+// A benchCase is an entry of the table below. run measures one broker and returns a figure for each of rows.
+type benchCase struct {
+	name  string
+	about string
+	rows  []row
+	fresh bool // wants a broker that was just started, with nothing in it
+	run   func(ctx context.Context, b *broker, opt options) ([]figure, error)
+}
+
+// A row is a line of the printed table.
+type row struct {
+	name string // follows the case's name; may be ""
+	unit string
+	goal goal
+}
+
+// A goal is what Warren's figure is to be. The zero goal is always met.
+type goal struct {
+	share float64 // at most RabbitMQ's figure divided by this
+	limit float64 // at most this
+}
+
+// A figure is what one run on one broker gave.
+type figure struct {
+	value  float64 // in the row's unit; less is better
+	rate   float64 // what was done a second, 0 if that says nothing
+	client float64 // CPU s that the generator used for a million deliveries, 0 if that says nothing
+	other  float64 // CPUs that were busy with something else, on average
+}
+
+const (
+	cpuPerMillion = "CPU s / million"
+	lag           = 50_000 // deliveries on their way without confirms, so that a rate is one that lasts
+)
+
+// cases are all that the bench can run. To add one is to add an entry: load turns a perf.Config into a run.
+var cases = []benchCase{
+	{
+		name: "transient-16B", about: "16 B, automatic acks, 1 producer, 1 queue, 1 consumer",
+		rows: []row{{unit: cpuPerMillion, goal: goal{share: 29}}},
+		run:  load(perf.Config{Producers: 1, Consumers: 1, BodySize: 16, Lag: lag}),
+	}, {
+		name: "transient-16B-4x4", about: "16 B, automatic acks, 4 producers, 4 queues, 4 consumers",
+		rows: []row{{unit: cpuPerMillion, goal: goal{share: 30}}},
+		run:  load(perf.Config{Producers: 4, Queues: 4, Consumers: 4, BodySize: 16, Lag: lag}),
+	}, {
+		name: "transient-1K", about: "1 KiB, automatic acks, 1 producer, 1 queue, 1 consumer",
+		rows: []row{{unit: cpuPerMillion, goal: goal{share: 11}}},
+		run:  load(perf.Config{Producers: 1, Consumers: 1, BodySize: 1024, Lag: lag}),
+	}, {
+		name: "fanout-10", about: "100 B, automatic acks, 1 producer, a fanout exchange, 10 queues with a consumer each",
+		rows: []row{{unit: cpuPerMillion, goal: goal{share: 34}}},
+		run: load(perf.Config{Producers: 1, Queues: 10, Consumers: 10, Exchange: "fanout", BodySize: 100,
+			Lag: 2 * lag}),
+	}, {
+		name: "topic-1000",
+		about: fmt.Sprintf("100 B, automatic acks, 1 producer, a topic exchange with %d wildcard bindings of %d queues; "+
+			"%d routing keys in turn, each of which matches one binding; 2 consumers", topicBindings, topicQueues,
+			topicBindings*keysPerBinding),
+		rows: []row{{unit: cpuPerMillion, goal: goal{share: 45}}},
+		run: load(perf.Config{Producers: 1, Queues: topicQueues, Consumers: 2, Exchange: "topic", BodySize: 100,
+			Lag: lag, Bindings: bindings(), Keys: keys()}),
+	}, {
+		name: "churn", about: "a connection and a channel, opened and closed in order, 4 at the same time",
+		rows: []row{{unit: "CPU ms / pair", goal: goal{share: 16}}},
+		run:  churn,
+	}, {
+		name: "latency-5000", about: "100 B, automatic acks, 5,000 messages a second, from write to delivery",
+		rows: []row{{name: "p50", unit: "µs"}, {name: "p99", unit: "µs", goal: goal{share: 1}}},
+		run:  latency,
+	}, {
+		name: "idle-connections", about: "connections with a channel each that do nothing: what each adds to resident memory",
+		rows: []row{{unit: "KiB each", goal: goal{limit: 20}}}, fresh: true,
+		run: idleConnections,
+	}, {
+		name: "idle-queues", about: "empty transient queues: what each adds to resident memory",
+		rows: []row{{unit: "KiB each", goal: goal{limit: 2}}}, fresh: true,
+		run: idleQueues(false),
+	}, {
+		name: "idle-durable", about: "empty durable queues: what each adds to resident memory",
+		rows: []row{{unit: "KiB each", goal: goal{limit: 2}}}, fresh: true,
+		run: idleQueues(true),
+	},
+}
+
+// load makes a case of a configuration; addresses, processes and times are the run's.
+func load(cfg perf.Config) func(context.Context, *broker, options) ([]figure, error) {
+	return func(ctx context.Context, b *broker, opt options) ([]figure, error) {
+		res, err := measure(ctx, b, opt, cfg)
+		if err != nil {
+			return nil, err
+		}
+		return []figure{{
+			value: res.BrokerCPUPerMillion(), rate: res.Rate(), client: res.ClientCPUPerMillion(),
+			other: res.OtherCPU.Seconds() / res.Window.Seconds(),
+		}}, nil
+	}
+}
+
+// measure runs one load and fails unless every message came exactly once.
+func measure(ctx context.Context, b *broker, opt options, cfg perf.Config) (perf.Result, error) {
+	cfg.Endpoint, cfg.PIDs = b.endpoint(), b.pids()
+	cfg.Duration, cfg.Warmup = opt.time, opt.warmup
+	res, err := perf.Run(ctx, cfg)
+	if err == nil && !res.Exact() {
+		err = fmt.Errorf("%s", &res)
+	}
+	return res, err
+}
+
+func latency(ctx context.Context, b *broker, opt options) ([]figure, error) {
+	res, err := measure(ctx, b, opt, perf.Config{Producers: 1, Consumers: 1, BodySize: 100, Rate: 5000})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]figure, 2)
+	for i, q := range []float64{0.5, 0.99} {
+		out[i] = figure{
+			value: float64(res.Latency.Quantile(q)) / 1e3, rate: res.Rate(),
+			other: res.OtherCPU.Seconds() / res.Window.Seconds(),
+		}
+	}
+	return out, nil
+}
+
+func churn(ctx context.Context, b *broker, opt options) ([]figure, error) {
+	res, err := perf.Churn(ctx, b.endpoint(), 4, opt.warmup, opt.time, b.pids())
+	if err != nil {
+		return nil, err
+	}
+	return []figure{{
+		value: res.BrokerCPU.Seconds() * 1e3 / float64(max(res.Pairs, 1)), rate: float64(res.Pairs) / res.Window.Seconds(),
+		other: res.OtherCPU.Seconds() / res.Window.Seconds(),
+	}}, nil
+}
+
+// settleTime is how long a broker may rest before its memory is read.
+const settleTime = 3 * time.Second
+
+// grown returns what each of n things that hold makes adds to the broker's memory, in KiB. Before the first reading the
+// broker has served some of the same, so that what it makes once is not counted.
+func grown(ctx context.Context, b *broker, n int, hold func(n int, measure func() error) error) ([]figure, error) {
+	memory := func() (int64, error) {
+		select {
+		case <-time.After(settleTime):
+			return perf.AnonMemory(b.pids())
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
+	if err := hold(max(1, n/100), func() error { return nil }); err != nil {
+		return nil, err
+	}
+	before, err := memory()
+	if err != nil {
+		return nil, err
+	}
+	var after int64
+	err = hold(n, func() (err error) {
+		after, err = memory()
+		return err
+	})
+	return []figure{{value: float64(after-before) / 1024 / float64(n)}}, err
+}
+
+func idleConnections(ctx context.Context, b *broker, opt options) ([]figure, error) {
+	return grown(ctx, b, opt.connections, func(n int, measure func() error) error {
+		return perf.Connections(ctx, b.endpoint(), n, measure)
+	})
+}
+
+func idleQueues(durable bool) func(context.Context, *broker, options) ([]figure, error) {
+	return func(ctx context.Context, b *broker, opt options) ([]figure, error) {
+		return grown(ctx, b, opt.queues, func(n int, measure func() error) error {
+			return perf.Queues(ctx, b.endpoint(), n, durable, measure)
+		})
+	}
+}
