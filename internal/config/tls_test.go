@@ -7,6 +7,8 @@ import (
 	"testing"
 )
 
+//go:generate go run ../../testdata/tls/generate.go -dir ../../testdata/tls
+
 const certs = "../../testdata/tls/"
 
 // shake connects a client to a listener of t over a pipe and returns what the server says of the handshake.
