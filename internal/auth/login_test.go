@@ -198,7 +198,7 @@ func TestPasswordHash(t *testing.T) {
 	if _, err := ParseHashing("rot13"); err == nil {
 		t.Error("rot13 is taken")
 	}
-	if HashPassword("p") == HashPassword("p") {
+	if first, second := HashPassword("p"), HashPassword("p"); first == second {
 		t.Error("equal passwords have equal hashes")
 	}
 }
