@@ -93,4 +93,8 @@ func TestBufferMessages(t *testing.T) {
 		t.Errorf("after reset a message is not empty: %+v", m)
 	}
 	b.Release(1)
+	if b = NewBuffer(10); b.used != 0 {
+		t.Errorf("a buffer from the pool starts with %d messages", b.used)
+	}
+	b.Release(1)
 }

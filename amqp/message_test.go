@@ -146,6 +146,56 @@ func TestMessageAddBody(t *testing.T) {
 	a.Release(1)
 }
 
+// TestMessagePin lets a message arrive in four buffers and be given up after each: what was pinned, and only that, is
+// given back.
+func TestMessagePin(t *testing.T) {
+	for stop := range 5 {
+		var bufs []*Buffer
+		for range 4 {
+			bufs = append(bufs, NewBuffer(10))
+		}
+		m := NewMessage(bufs[0])
+		m.Size = 2
+		held := 0
+		for i, arrive := range []func(){
+			func() {},
+			func() { m.SetHeader(bufs[1].data, bufs[1]) },
+			func() { m.AddBody(bufs[2].data[:1], bufs[2]) },
+			func() { m.AddBody(bufs[2].data[1:2], bufs[2]); m.AddBody(bufs[3].data, bufs[3]) },
+		}[:stop] {
+			arrive()
+			held = m.Pin(held)
+			if again := m.Pin(held); again != held {
+				t.Errorf("Pin took references twice: %d, then %d", held, again)
+			}
+			for k, b := range bufs {
+				if want := 1 + int32(min(max(i-k+1, 0), 1)); b.refs.Load() != want {
+					t.Errorf("after step %d buffer %d has %d references, want %d", i, k, b.refs.Load(), want)
+				}
+			}
+		}
+		m.Unpin(held)
+		for k, b := range bufs {
+			if b.refs.Load() != 1 {
+				t.Errorf("given up after %d steps: buffer %d has %d references, want 1", stop, k, b.refs.Load())
+			}
+			b.Release(1)
+		}
+	}
+}
+
+func TestMessageHidden(t *testing.T) {
+	m := build(t, Properties{}, true, pattern(10, 1))
+	m.Hide([]string{"a", "b"})
+	b := NewBuffer(m.Footprint())
+	c := m.CopyTo(b, b.data)
+	m.Release(1)
+	if got := c.HiddenKeys(); !reflect.DeepEqual(got, []string{"a", "b"}) {
+		t.Errorf("a copy's hidden keys are %v", got)
+	}
+	c.Release(1)
+}
+
 func TestMessageCopyTo(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(4, 4))
 	for range 200 {

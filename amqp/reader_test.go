@@ -145,7 +145,12 @@ func TestReaderRetained(t *testing.T) {
 	}
 	for seed := range uint64(10) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
-		stream, _ := sample(rnd, 60)
+		stream, frames := sample(rnd, 60)
+		var ends []int // of the frames, as bytes that are left behind them
+		for left := len(stream); len(frames) > 0; frames = frames[1:] {
+			left -= len(frames[0].Payload) + FrameOverhead
+			ends = append(ends, left)
+		}
 		var r Reader
 		var all []held
 		release := func(i int) {
@@ -156,7 +161,14 @@ func TestReaderRetained(t *testing.T) {
 			all = append(all[:i], all[i+1:]...)
 		}
 		for len(stream) > 0 {
-			stream = arrive(t, &r, stream, 1+rnd.IntN(50000))
+			for ends[0] >= len(stream) {
+				ends = ends[1:]
+			}
+			n := len(stream) - ends[0] // just the frame: nothing is left to take while something is held
+			if rnd.IntN(2) == 0 {
+				n = 1 + rnd.IntN(50000)
+			}
+			stream = arrive(t, &r, stream, n)
 			for {
 				f, ok, err := r.Next()
 				if err != nil {
@@ -170,7 +182,7 @@ func TestReaderRetained(t *testing.T) {
 					all = append(all, held{r.Buffer(), f.Payload, string(f.Payload)})
 				}
 			}
-			if len(all) > 0 && rnd.IntN(2) == 0 {
+			for len(all) > 0 && rnd.IntN(3) > 0 {
 				release(rnd.IntN(len(all)))
 			}
 			if rnd.IntN(4) == 0 {
@@ -330,6 +342,35 @@ func TestReaderRest(t *testing.T) {
 		t.Errorf("after Close: %d references, %d bytes buffered", n, r.Buffered())
 	}
 	b.Release(1)
+}
+
+// TestReaderScan looks at frames that are not taken: nothing is lost, and Full says when to stop reading.
+func TestReaderScan(t *testing.T) {
+	var r Reader
+	if r.Full() {
+		t.Error("a new Reader is full")
+	}
+	r.Scan(func(Frame) bool { t.Error("Scan finds a frame before any has come"); return false })
+	frame := AppendFrame(nil, FrameBody, 1, pattern(1000, 1))
+	came := 0
+	for rest := []byte(nil); !r.Full(); came += len(frame) {
+		for rest = frame; len(rest) > 0; {
+			rest = arrive(t, &r, rest, 700)
+		}
+		if came > bufferSizes[len(bufferSizes)-1] {
+			t.Fatalf("not full with %d bytes waiting", r.Buffered())
+		}
+	}
+	n, first := 0, 0
+	r.Scan(func(f Frame) bool { n++; return true })
+	r.Scan(func(f Frame) bool { first++; return false })
+	if got := len(drain(t, &r)); n != came/len(frame) || first != 1 || got != n {
+		t.Errorf("Scan shows %d frames, %d until told to stop; %d came and %d were taken", n, first, came/len(frame), got)
+	}
+	if r.Full() || r.Buffered() != 0 {
+		t.Errorf("with all taken, %d bytes wait, full: %v", r.Buffered(), r.Full())
+	}
+	r.Close()
 }
 
 func TestReaderPeek(t *testing.T) {
