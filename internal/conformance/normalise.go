@@ -16,6 +16,7 @@ import (
 //   - names that the script keeps: $name
 //   - times of the last hour: T:now
 //   - the server properties that say who is serving
+//   - the order of the fields of a death in x-death, which RabbitMQ changes when it counts up
 var (
 	madeName  = regexp.MustCompile(`amq\.(gen|ctag)-[A-Za-z0-9_-]{22}`)
 	replyName = regexp.MustCompile(`amq\.rabbitmq\.reply-to\.[A-Za-z0-9+/=_.-]{20,}`)
@@ -54,13 +55,24 @@ func normaliseStart(m *amqp.ConnectionStart) {
 			m.ServerProperties = m.ServerProperties.With(name, "*")
 		}
 	}
-	byName := func(t amqp.Table) {
-		sort.SliceStable(t, func(i, j int) bool { return t[i].Name < t[j].Name })
-	}
-	byName(m.ServerProperties)
+	sortTable(m.ServerProperties)
 	if v, ok := m.ServerProperties.Lookup("capabilities"); ok {
-		if t, ok := v.(amqp.Table); ok {
-			byName(t)
-		}
+		sortTable(v)
+	}
+}
+
+// normaliseDeaths sorts the fields of each death in a message's x-death.
+func normaliseDeaths(p *amqp.Properties) {
+	v, _ := p.Headers.Lookup("x-death")
+	deaths, _ := v.(amqp.Array)
+	for _, d := range deaths {
+		sortTable(d)
+	}
+}
+
+// sortTable sorts the fields of v by name if it is a table.
+func sortTable(v any) {
+	if t, ok := v.(amqp.Table); ok {
+		sort.SliceStable(t, func(i, j int) bool { return t[i].Name < t[j].Name })
 	}
 }

@@ -109,6 +109,7 @@ func (e event) text() string {
 	}
 	s := e.method.ID().String() + formatFields(e.method)
 	if e.props != nil {
+		normaliseDeaths(e.props)
 		if e.props.Flags != 0 {
 			s += " props=" + formatProperties(e.props)
 		}
