@@ -35,10 +35,10 @@ type slot struct {
 // long as the vhost's table is the same.
 type Route struct {
 	Exchange *exchange.Exchange
-	table   *exchange.Table
-	address []byte
-	keyOnly bool // targets holds for every message with this address
-	targets []*exchange.Queue
+	table    *exchange.Table
+	address  []byte
+	keyOnly  bool // targets holds for every message with this address
+	targets  []*exchange.Queue
 }
 
 const (

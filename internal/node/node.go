@@ -1,0 +1,223 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/warrenmq/warren/internal/auth"
+	"github.com/warrenmq/warren/internal/broker"
+	"github.com/warrenmq/warren/internal/config"
+	"github.com/warrenmq/warren/internal/server"
+)
+
+// CompatibleVersion is the version of RabbitMQ whose behaviour Warren has, as clients read it from the handshake.
+const CompatibleVersion = "3.13.7"
+
+const (
+	closeTimeout = 10 * time.Second // for clients to go when the node stops
+	alarmEvery   = time.Second      // how often memory is looked at
+)
+
+// A Node is a running broker.
+type Node struct {
+	cfg    *config.Config
+	log    *slog.Logger
+	lock   *os.File
+	broker *broker.Broker
+	server *server.Server
+	addrs  []net.Addr
+	stop   chan struct{}
+	tasks  sync.WaitGroup
+}
+
+// Start makes a node and has it accept clients. The error says in one line what is in the way: a port that is taken, a
+// data directory that is in use or cannot be written, a setting that cannot be followed.
+func Start(cfg *config.Config, log *slog.Logger) (*Node, error) {
+	n := &Node{cfg: cfg, log: log, stop: make(chan struct{})}
+	if err := n.start(); err != nil {
+		n.release()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *Node) start() error {
+	cfg := n.cfg
+	if err := n.lockData(); err != nil {
+		return err
+	}
+	users, err := auth.NewWithDefaultUser(cfg)
+	if err != nil {
+		return err
+	}
+	var tlsConfig *tls.Config
+	if len(cfg.TLSListeners) > 0 {
+		if tlsConfig, err = cfg.TLS.Open(); err != nil {
+			return err
+		}
+	}
+	name := nodeName()
+	clusterName := cfg.ClusterName
+	if clusterName == "" {
+		clusterName = name
+	}
+	n.broker = broker.New(broker.Options{
+		ClusterName: clusterName, NodeName: name, InboxMax: int(cfg.InboxBytes), MemoryLimit: memoryLimit(cfg), Log: n.log,
+	})
+	n.broker.AddVHost(cfg.DefaultVhost)
+	plain, err := listen(cfg.Listeners)
+	if err != nil {
+		return err
+	}
+	secure, err := listen(cfg.TLSListeners)
+	if err != nil {
+		closeAll(plain)
+		return err
+	}
+	n.server = server.New(server.Options{
+		Broker: n.broker, Users: users, Log: n.log, Product: "RabbitMQ", Version: CompatibleVersion, TLS: tlsConfig,
+		Prepare: func(c net.Conn) error { return prepare(c, cfg.TCP) }, HandshakeTimeout: cfg.HandshakeTimeout,
+		Heartbeat: cfg.Heartbeat, FrameMax: cfg.FrameMax, ChannelMax: cfg.ChannelMax, ConnectionMax: cfg.ConnectionMax,
+		MaxMessageSize: cfg.MaxMessageSize, ConsumerTimeout: cfg.ConsumerTimeout, OutboxMax: int(cfg.OutboxBytes),
+	})
+	for _, l := range plain {
+		n.serve(l, false)
+	}
+	for _, l := range secure {
+		n.serve(tls.NewListener(l, tlsConfig), true)
+	}
+	n.tasks.Add(1)
+	go n.watchMemory() // ends when stop is closed
+	return nil
+}
+
+func (n *Node) serve(l net.Listener, secure bool) {
+	n.addrs = append(n.addrs, l.Addr())
+	n.log.Info("accepting AMQP connections", "address", l.Addr().String(), "tls", secure)
+	n.server.Serve(l, secure)
+}
+
+// Addrs returns where the node listens, those in the clear first.
+func (n *Node) Addrs() []net.Addr { return n.addrs }
+
+// Close tells clients that the broker shuts down, waits for them to go for a while, and frees the data directory.
+func (n *Node) Close() {
+	close(n.stop)
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	n.server.Close(ctx)
+	n.tasks.Wait()
+	n.release()
+	n.log.Info("stopped")
+}
+
+func (n *Node) release() {
+	if n.lock != nil {
+		n.lock.Close() // the lock goes with it
+	}
+}
+
+// lockData makes sure that there is a data directory and that this process is alone in it.
+func (n *Node) lockData() error {
+	dir := n.cfg.DataDir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the data directory's lock: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return fmt.Errorf("the data directory %s is in use by another process", dir)
+	}
+	n.lock = f
+	return nil
+}
+
+// watchMemory raises and clears the memory alarm.
+func (n *Node) watchMemory() {
+	defer n.tasks.Done()
+	t := time.NewTicker(alarmEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			n.broker.Alarms.CheckMemory()
+		case <-n.stop:
+			return
+		}
+	}
+}
+
+func listen(list []config.Listener) (out []net.Listener, err error) {
+	for _, l := range list {
+		nl, err := net.Listen("tcp", l.Addr)
+		if err != nil {
+			closeAll(out)
+			return nil, fmt.Errorf("listen on %s: %w", l.Addr, err)
+		}
+		out = append(out, nl)
+	}
+	return out, nil
+}
+
+func closeAll(list []net.Listener) {
+	for _, l := range list {
+		l.Close()
+	}
+}
+
+// prepare sets the options of an accepted socket.
+func prepare(c net.Conn, o config.TCP) error {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	t, ok := c.(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	if err := t.SetNoDelay(o.NoDelay); err != nil {
+		return err
+	}
+	if err := t.SetKeepAlive(o.KeepAlive); err != nil {
+		return err
+	}
+	if o.SendBuffer > 0 {
+		if err := t.SetWriteBuffer(o.SendBuffer); err != nil {
+			return err
+		}
+	}
+	if o.ReceiveBuffer > 0 {
+		return t.SetReadBuffer(o.ReceiveBuffer)
+	}
+	return nil
+}
+
+func nodeName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return "warren@" + host
+}
+
+// memoryLimit returns the bytes of memory at which publishers are blocked.
+func memoryLimit(cfg *config.Config) int64 {
+	if cfg.MemoryHighWatermarkAbsolute > 0 {
+		return cfg.MemoryHighWatermarkAbsolute
+	}
+	var info syscall.Sysinfo_t
+	if err := syscall.Sysinfo(&info); err != nil {
+		return 0
+	}
+	return int64(float64(info.Totalram) * float64(info.Unit) * cfg.MemoryHighWatermark)
+}
