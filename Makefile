@@ -10,7 +10,7 @@ VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo d
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
-	@echo "  FUZZTIME=$(FUZZTIME) is for each fuzz target, TIMEOUT=$(TIMEOUT) for each package's tests."
+	@echo "  FUZZTIME=$(FUZZTIME) (or a count: 10000x) is for each fuzz target, TIMEOUT=$(TIMEOUT) for each package's tests."
 
 # Says plainly what is missing, before a compiler says it in its own words.
 go:

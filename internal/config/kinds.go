@@ -95,9 +95,10 @@ var byteUnits = map[string]int64{
 // ParseBytes reads a size as RabbitMQ does: 1000, 50MB (millions), 50MiB and 50M (times 1,048,576), in either case. Units
 // go to TiB, where RabbitMQ stops at GiB.
 func ParseBytes(s string) (int64, error) {
-	digits := strings.TrimRight(strings.ToLower(s), "bikmgt")
+	lower := strings.ToLower(s) // of another length than s, for some letters
+	digits := strings.TrimRight(lower, "bikmgt")
 	n, err := strconv.ParseInt(digits, 10, 64)
-	unit, ok := byteUnits[strings.ToLower(s[len(digits):])]
+	unit, ok := byteUnits[lower[len(digits):]]
 	if err != nil || !ok || n < 0 {
 		return 0, fmt.Errorf("%q is not a size such as 4096, 50MB or 1GiB", s)
 	}
