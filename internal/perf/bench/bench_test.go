@@ -86,7 +86,7 @@ func TestGoal(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
-	w, q := &broker{name: "Warren", version: "Warren 1"}, &broker{name: "RabbitMQ"}
+	w, q := &broker{name: "Warren", title: "Warren 1"}, &broker{name: "RabbitMQ"}
 	tab := &table{brokers: []*broker{w, q}, faults: []string{"b, RabbitMQ: lost"}}
 	for _, v := range []float64{9, 0.5, 0.1} { // the median stands
 		tab.add("a", 0, w, figure{value: v, rate: 1234567, client: 0.2})

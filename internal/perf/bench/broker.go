@@ -27,7 +27,7 @@ const (
 // A broker is one that the bench starts and stops. Its files lie in dir, which the bench owns.
 type broker struct {
 	name    string
-	version string // as it calls itself, once it has run
+	title   string // name and version; RabbitMQ tells its own when it has started
 	dir     string
 	addr    string
 
@@ -67,7 +67,12 @@ func newWarren(ctx context.Context, dir string, port int, program string) (*brok
 			return nil, fmt.Errorf("build cmd/warren: %w\n%s", err, out)
 		}
 	}
-	b := &broker{name: "Warren", dir: dir, addr: fmt.Sprintf("127.0.0.1:%d", port)}
+	b := &broker{name: "Warren", title: "Warren", dir: dir, addr: fmt.Sprintf("127.0.0.1:%d", port)}
+	// To clients Warren gives the version of RabbitMQ that it is compatible with; its own it tells on the command line.
+	out, err := exec.CommandContext(ctx, program, "version").Output()
+	if words := strings.Fields(string(out)); err == nil && len(words) > 1 {
+		b.title += " " + words[1]
+	}
 	b.command = func() *exec.Cmd {
 		return exec.Command(program, "--data", filepath.Join(dir, "data"), "--listen", b.addr)
 	}
@@ -175,10 +180,14 @@ func (b *broker) start(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}(b.done)
-	if b.version, err = perf.Await(ctx, b.endpoint()); err != nil {
+	server, err := perf.Await(ctx, b.endpoint())
+	if err != nil {
 		said, _ := os.ReadFile(out.Name())
 		b.stop()
 		return fmt.Errorf("%s does not come up: %w\n%s", b.name, err, bytes.TrimSpace(said))
+	}
+	if b.title == "" {
+		b.title = server
 	}
 	return nil
 }

@@ -55,9 +55,7 @@ func (t *table) median(name string, row int, broker string) (f figure, ok bool) 
 func (t *table) markdown(chosen []benchCase) string {
 	var s strings.Builder
 	for _, b := range t.brokers {
-		if b.version != "" {
-			fmt.Fprintf(&s, "%s, ", b.version)
-		}
+		fmt.Fprintf(&s, "%s, ", b.title)
 	}
 	fmt.Fprintf(&s, "%d CPUs, %s, %s.\n\n", runtime.NumCPU(), runtime.Version(), time.Now().Format(time.DateOnly))
 	lines := [][]string{{
