@@ -69,7 +69,7 @@ func (ch *channel) header(payload []byte) error {
 			Text: "expected content body, got non content body frame instead"}
 	case !ok:
 		return &amqp.Error{Code: amqp.SyntaxError, Method: amqp.IDBasicPublish, Text: "content header is too short"}
-	case class != 60:
+	case class != 60 || payload[2] != 0 || payload[3] != 0: // the weight is always zero
 		return amqp.Errorf(amqp.UnexpectedFrame, "expected content header for class 60, got one for class %d instead", class)
 	}
 	if limit := ch.conn.srv.opt.MaxMessageSize; size > uint64(limit) {

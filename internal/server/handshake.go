@@ -47,31 +47,43 @@ func (c *conn) handshake() bool {
 	case errors.Is(err, errHungUp):
 		return false
 	}
-	var login *auth.LoginError
-	if errors.As(err, &login) {
-		s.opt.Log.Warn("login refused", "connection", c.name, "user", login.User, "reason", login.Reason)
-		if !capable(c.properties, "authentication_failure_close") {
-			select {
-			case <-time.After(silentCloseDelay):
-			case <-s.stop:
-			}
-			return false
-		}
-		err = login.Reply
+	var fault *amqp.Error
+	if errors.As(err, &fault) && fault.Method == amqp.IDConnectionOpen { // of which the client is told
+		c.refuse(fault)
+		return false
 	}
-	c.fail(err)
+	var login *auth.LoginError
+	if !errors.As(err, &login) {
+		// RabbitMQ drops a client that cannot shake hands without a word, and clients know it so.
+		s.opt.Log.Warn("handshake failed", "connection", c.name, "error", err)
+		return false
+	}
+	s.opt.Log.Warn("login refused", "connection", c.name, "user", login.User, "reason", login.Reason)
+	if !capable(c.properties, "authentication_failure_close") {
+		select {
+		case <-time.After(silentCloseDelay):
+		case <-s.stop:
+		}
+		return false
+	}
+	c.refuse(login.Reply)
+	return false
+}
+
+// refuse sends connection.close and waits for the answer.
+func (c *conn) refuse(e *amqp.Error) {
+	c.fail(e)
 	c.nc.SetReadDeadline(time.Now().Add(closeTimeout))
 	for c.phase != closed {
 		if c.takeFrames() != nil || c.phase == closed {
-			return false
+			return
 		}
 		n, _ := c.read()
 		if n <= 0 {
-			return false
+			return
 		}
 		c.in.Filled(n)
 	}
-	return false
 }
 
 // errHungUp says that the client went away, or took too long.
