@@ -130,10 +130,14 @@ func appendCanonicalField(b []byte, h amqp.RawTable, name []byte, kind byte, raw
 
 // nextField cuts the first field off t; ok is false at the end and at damage.
 func nextField(t []byte) (name []byte, kind byte, raw, rest []byte, ok bool) {
-	if len(t) == 0 || len(t) < int(t[0])+2 {
+	if len(t) == 0 {
 		return nil, 0, nil, nil, false
 	}
-	name, t = t[1:1+t[0]], t[1+t[0]:]
+	end := 1 + int(t[0])
+	if len(t) <= end {
+		return nil, 0, nil, nil, false
+	}
+	name, t = t[1:end], t[end:]
 	kind, t = t[0], t[1:]
 	size := 0
 	switch kind {
