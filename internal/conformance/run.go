@@ -40,11 +40,15 @@ type play struct {
 // declared is something to delete when the scenario is over.
 type declared struct{ kind, name string }
 
+func newPlay(r *Runner) *play {
+	return &play{Runner: r, conns: map[string]*conn{}, events: make(chan event, 1024), quit: make(chan struct{}),
+		vars: map[string]string{}, now: newTranscript()}
+}
+
 // Run plays one scenario and returns what the broker answered to each block. An error says that the script itself cannot
 // be run, or that the broker is gone.
 func (r *Runner) Run(sc *Scenario) ([][]string, error) {
-	p := &play{Runner: r, conns: map[string]*conn{}, events: make(chan event, 1024), quit: make(chan struct{}),
-		vars: map[string]string{}}
+	p := newPlay(r)
 	var answers [][]string
 	var failed error
 	for _, b := range sc.Blocks {

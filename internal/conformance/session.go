@@ -245,6 +245,28 @@ func (p *play) open(cmd *Command, args []string) error {
 	return nil
 }
 
+// Version returns the version that the broker gives itself in its greeting.
+func (r *Runner) Version() (string, error) {
+	p := newPlay(r)
+	defer p.end()
+	c, err := p.dial("a")
+	if err != nil {
+		return "", err
+	}
+	c.write([]byte(amqp.ProtocolHeader))
+	var start *amqp.ConnectionStart
+	if !p.pump(patience, func() bool {
+		e, _ := p.now.last("a", 0)
+		start, _ = e.method.(*amqp.ConnectionStart)
+		return start != nil
+	}) {
+		return "", fmt.Errorf("no greeting from %s", r.Addr)
+	}
+	v, _ := start.ServerProperties.Lookup("version")
+	version, _ := v.(string)
+	return version, nil
+}
+
 // step waits for one method of the handshake, and drops it from the transcript.
 func (p *play) step(c *conn, id amqp.MethodID) bool {
 	l := lane{c.name, 0}
@@ -280,6 +302,12 @@ func (p *play) finish() error {
 		}
 	}
 	err := p.clean()
+	p.end()
+	return err
+}
+
+// end cuts all connections and waits for their readers.
+func (p *play) end() {
 	close(p.quit)
 	for _, c := range p.conns {
 		p.old = append(p.old, c)
@@ -287,7 +315,6 @@ func (p *play) finish() error {
 	for _, c := range p.old {
 		c.close()
 	}
-	return err
 }
 
 // clean deletes the scenario's queues and exchanges. A queue that a dying connection still holds (RESOURCE_LOCKED) is
