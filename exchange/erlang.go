@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -71,16 +72,21 @@ func erlangBinary(s string) string {
 var erlangEscapes = strings.NewReplacer(`"`, `\"`, `\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`, "\v", `\v`, "\b", `\b`,
 	"\f", `\f`, "\x1b", `\e`)
 
-// erlangFloat prints the shortest digits that read back as f, always with a point.
+// erlangFloat prints the fewest digits that read back as f, always with a point: with an exponent if that is shorter, or
+// if f is beyond the integers that a float can tell apart.
 func erlangFloat(f float64) string {
-	s := strconv.FormatFloat(f, 'g', -1, 64)
-	mantissa, exponent, hasExponent := strings.Cut(s, "e")
+	plain := strconv.FormatFloat(f, 'f', -1, 64)
+	if !strings.Contains(plain, ".") {
+		plain += ".0"
+	}
+	mantissa, exponent, _ := strings.Cut(strconv.FormatFloat(f, 'e', -1, 64), "e")
 	if !strings.Contains(mantissa, ".") {
 		mantissa += ".0"
 	}
-	if !hasExponent {
-		return mantissa
-	}
 	n, _ := strconv.Atoi(exponent)
-	return mantissa + "e" + strconv.Itoa(n)
+	scientific := mantissa + "e" + strconv.Itoa(n)
+	if len(scientific) < len(plain) || math.Abs(f) >= 1<<53 {
+		return scientific
+	}
+	return plain
 }

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/warrenmq/warren/amqp"
@@ -9,7 +10,7 @@ import (
 // consumers are a queue's consumers and whose turn it is.
 type consumers struct {
 	all    []*Consumer // in order of registration
-	groups []group     // by priority, highest first
+	groups []*group    // by priority, highest first
 	active *Consumer   // of a queue with a single active consumer
 }
 
@@ -20,11 +21,11 @@ type group struct {
 }
 
 func (cs *consumers) group(priority int32) *group {
-	i, found := slices.BinarySearchFunc(cs.groups, priority, func(g group, p int32) int { return int(int64(p) - int64(g.priority)) })
+	i, found := slices.BinarySearchFunc(cs.groups, priority, func(g *group, p int32) int { return cmp.Compare(p, g.priority) })
 	if !found {
-		cs.groups = slices.Insert(cs.groups, i, group{priority: priority})
+		cs.groups = slices.Insert(cs.groups, i, &group{priority: priority})
 	}
-	return &cs.groups[i]
+	return cs.groups[i]
 }
 
 // enter puts c at the end of its group's turns, if it can take a message and is not among them.
@@ -32,7 +33,7 @@ func (cs *consumers) enter(c *Consumer) {
 	if c.ready || c.blocked {
 		return
 	}
-	g := cs.group(c.Priority)
+	g := c.group
 	c.ready, c.next = true, nil
 	if g.last != nil {
 		g.last.next = c
@@ -47,7 +48,7 @@ func (cs *consumers) leave(c *Consumer) {
 	if !c.ready {
 		return
 	}
-	g := cs.group(c.Priority)
+	g := c.group
 	var before *Consumer
 	for p := g.first; p != c; p = p.next {
 		before = p
@@ -72,8 +73,7 @@ func (cs *consumers) turn(single bool) *Consumer {
 		}
 		return nil
 	}
-	for i := range cs.groups {
-		g := &cs.groups[i]
+	for _, g := range cs.groups {
 		if c := g.first; c != nil {
 			g.first = c.next
 			if g.first == nil {
@@ -90,7 +90,7 @@ func (cs *consumers) remove(c *Consumer) {
 	cs.leave(c)
 	cs.all = slices.DeleteFunc(cs.all, func(o *Consumer) bool { return o == c })
 	if !slices.ContainsFunc(cs.all, func(o *Consumer) bool { return o.Priority == c.Priority }) {
-		cs.groups = slices.DeleteFunc(cs.groups, func(g group) bool { return g.priority == c.Priority })
+		cs.groups = slices.DeleteFunc(cs.groups, func(g *group) bool { return g == c.group })
 	}
 	if cs.active == c {
 		cs.active = nil
@@ -139,6 +139,7 @@ func (s *state) consume(c *Consumer) error {
 	}
 	c.member = s.member(c.Session)
 	c.member.consumers++
+	c.group = s.consumers.group(c.Priority)
 	s.consumers.all = append(s.consumers.all, c)
 	if s.consumers.active == nil {
 		s.consumers.active = c

@@ -56,6 +56,7 @@ type Consumer struct {
 
 	queue   *Queue
 	member  *member
+	group   *group
 	unacked int
 	room    int // bytes that may still be delivered without asking the session
 	batch   []Delivery

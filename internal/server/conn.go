@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/warrenmq/warren/amqp"
+	"github.com/warrenmq/warren/exchange"
 	"github.com/warrenmq/warren/internal/auth"
 	"github.com/warrenmq/warren/internal/broker"
 	"github.com/warrenmq/warren/queue"
@@ -39,10 +40,11 @@ type conn struct {
 	// owned by the reader
 	in        amqp.Reader
 	sender    *broker.Sender
-	recent    *channel   // the one that the last frame was for
-	partial   []*channel // with content that has begun to arrive
-	unpin     []pinned   // messages to be let go after the next flush
-	confirms  []*channel // that have publishes to register
+	msg       exchange.Msg // of the publish at hand: scratch
+	recent    *channel     // the one that the last frame was for
+	partial   []*channel   // with content that has begun to arrive
+	unpin     []pinned     // messages to be let go after the next flush
+	confirms  []*channel   // that have publishes to register
 	exclusive map[*broker.Queue]struct{}
 	phase     phase
 	told      bool // connection.blocked was sent

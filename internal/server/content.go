@@ -167,14 +167,15 @@ func (ch *channel) route(m *amqp.Message, f amqp.Facts, mandatory bool) *amqp.Er
 	if err := ch.mayPublish(r.Exchange, p.RoutingKey); err != nil {
 		return err
 	}
-	msg := exchange.Msg{Key: view(p.RoutingKey), Headers: f.Headers, Timestamp: f.Timestamp,
+	msg := &c.msg
+	*msg = exchange.Msg{Key: view(p.RoutingKey), Headers: f.Headers, Timestamp: f.Timestamp,
 		HasTimestamp: f.Flags&amqp.FlagTimestamp != 0}
 	if f.Flags&^(amqp.FlagContentType|amqp.FlagDeliveryMode|amqp.FlagPriority) != 0 {
-		if m, err = ch.examine(m, f, &msg); err != nil {
+		if m, err = ch.examine(m, f, msg); err != nil {
 			return err.(*amqp.Error)
 		}
 	}
-	found := c.sender.Targets(r, &msg, m)
+	found := c.sender.Targets(r, msg, m)
 	if ch.mode == transactional {
 		ch.tx.publish(m, found, mandatory)
 		return nil

@@ -50,7 +50,7 @@ const (
 var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
 
 // outBufferMax is the largest buffer that is kept for others, bytes.
-const outBufferMax = 1 << 20
+const outBufferMax = 4 << 20
 
 func (o *outbox) size() int { return len(o.buf) + o.spliced + o.flying }
 

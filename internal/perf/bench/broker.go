@@ -26,10 +26,10 @@ const (
 
 // A broker is one that the bench starts and stops. Its files lie in dir, which the bench owns.
 type broker struct {
-	name    string
-	title   string // name and version; RabbitMQ tells its own when it has started
-	dir     string
-	addr    string
+	name  string
+	title string // name and version; RabbitMQ tells its own when it has started
+	dir   string
+	addr  string
 
 	command func() *exec.Cmd
 	prepare func() error // makes dir ready for a first start; may be nil
