@@ -6,8 +6,9 @@ import (
 	"github.com/warrenmq/warren/amqp"
 )
 
-// writeSize is what a producer hands to the kernel at once if nothing holds it back, bytes.
-const writeSize = 128 << 10
+// writeSize is what a producer hands to the kernel at once if nothing holds it back, bytes. Twice as much makes the
+// generator no cheaper, and costs RabbitMQ a third more for messages of 1 KiB, which would flatter whom it is compared to.
+const writeSize = 64 << 10
 
 // A batch is publishes laid out back to back as they go over the wire, one for each of the producer's routes in turn,
 // and all of that repeated until it is worth a write. Slots are written in order, over and over, so that message n is

@@ -1,8 +1,8 @@
 // Command bench measures Warren beside RabbitMQ on this machine and prints one table; `make bench` runs it.
 //
 // Both brokers run at once and take turns case by case, so that whatever else happens on the machine happens to both.
-// What counts is the CPU time that a broker's processes use for a million deliveries: rates depend on who else is busy,
-// CPU time hardly does. A case is an entry of the table in cases.go.
+// What counts is the CPU time that a broker's processes use for a million deliveries: it depends far less on who else is
+// busy than rates do. A case is an entry of the table in cases.go.
 //
 // RabbitMQ is the one that Debian's package rabbitmq-server installs under /usr/lib/rabbitmq; the bench starts a node of
 // its own, with its own folders and ports, and removes all of that. Without it the table shows Warren alone.
