@@ -227,13 +227,14 @@ func (s *Store) Close() error {
 
 // opPool keeps slices of ops, so that idle queues hold none.
 type opPool struct {
-	mu   sync.Mutex // guards free
+	mu   sync.Mutex // guards the fields below
 	free [][]op
+	held int // ops that free has room for
 }
 
 const (
-	opPoolMax = 64      // slices
-	opCapMax  = 1 << 14 // ops of a slice that is kept
+	opPoolMax = 1 << 15 // ops that are kept in all; 160 bytes each
+	opCapMax  = 1 << 13 // ops of a slice that is kept
 )
 
 func (p *opPool) get() []op {
@@ -241,10 +242,12 @@ func (p *opPool) get() []op {
 	defer p.mu.Unlock()
 	if n := len(p.free); n > 0 {
 		ops := p.free[n-1]
+		p.free[n-1] = nil
 		p.free = p.free[:n-1]
+		p.held -= cap(ops)
 		return ops
 	}
-	return make([]op, 0, 16)
+	return make([]op, 0, 8)
 }
 
 func (p *opPool) put(ops []op) {
@@ -253,8 +256,9 @@ func (p *opPool) put(ops []op) {
 	}
 	clear(ops)
 	p.mu.Lock()
-	if len(p.free) < opPoolMax {
+	if p.held+cap(ops) <= opPoolMax {
 		p.free = append(p.free, ops[:0])
+		p.held += cap(ops)
 	}
 	p.mu.Unlock()
 }
