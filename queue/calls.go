@@ -87,14 +87,14 @@ func (q *Queue) Recover(sess Session) {
 			return
 		}
 		for _, h := range s.unacked.handles(m) {
-			s.settle(h, requeued, &q.out)
+			s.settle(h, requeued, &q.work.out)
 		}
 	})
 }
 
 // Get passes the first message to sess.Got; it returns false if there is none. With noAck the message is gone.
 func (q *Queue) Get(sess Session, noAck bool) (got bool, err error) {
-	if !q.do(func(now int64) { got = q.state.get(now, sess, noAck, q, &q.out) }) {
+	if !q.do(func(now int64) { got = q.state.get(now, sess, noAck, q, &q.work.out) }) {
 		return false, q.errGone()
 	}
 	return got, nil
@@ -116,7 +116,7 @@ func (q *Queue) Set(set Settings) {
 		if !set.ExpireAnywhere {
 			s.expiries = nil
 		}
-		s.trim(&q.out)
+		s.trim(&q.work.out)
 	})
 }
 
@@ -137,7 +137,7 @@ func (q *Queue) Delete(ifUnused, ifEmpty bool) (n int, err error) {
 			return
 		}
 		n = s.ready.n
-		q.out.gone = s.close()
+		q.work.out.gone = s.close()
 		q.mu.Lock()
 		q.closed = true
 		if q.timer != nil {

@@ -34,9 +34,16 @@ type Queue struct {
 
 	// owned by the runner
 	state state
-	spare []Event
-	out   effects
+	work  *work // nil while nobody runs the queue
 }
+
+// work is the scratch memory of a runner. An idle queue has none.
+type work struct {
+	out   effects // owned by the runner
+	spare []Event // for the next inbox; guarded by the queue's mu
+}
+
+var works = sync.Pool{New: func() any { return new(work) }}
 
 // An Event is something that happens to a queue.
 type Event struct {
@@ -107,6 +114,7 @@ func (q *Queue) Submit(events []Event) {
 	q.mu.Lock()
 	if !q.running && !q.closed {
 		q.running = true
+		q.work = works.Get().(*work)
 		q.mu.Unlock()
 		q.step(events)
 		q.run(true)
@@ -133,9 +141,12 @@ func (q *Queue) Post(ev Event) {
 		refuse([]Event{ev})
 		return
 	}
-	q.leave([]Event{ev})
 	start := !q.running
-	q.running = true
+	if start {
+		q.running = true
+		q.work = works.Get().(*work)
+	}
+	q.leave([]Event{ev})
 	q.mu.Unlock()
 	if start {
 		go q.run(false) // ends when the inbox is empty
@@ -149,6 +160,9 @@ func (q *Queue) leave(events []Event) {
 			m.Retain(1)
 			q.bytes += m.Footprint()
 		}
+	}
+	if q.inbox == nil {
+		q.inbox, q.work.spare = q.work.spare, nil
 	}
 	q.inbox = append(q.inbox, events...)
 }
@@ -182,10 +196,19 @@ const runRounds = 8
 
 // run empties the inbox. The caller is the runner, and ceases to be.
 func (q *Queue) run(guest bool) {
+	var used []Event
 	for round := 0; ; round++ {
 		q.mu.Lock()
+		if used != nil {
+			q.work.spare = used[:0]
+		}
 		if len(q.inbox) == 0 {
+			if q.inbox != nil {
+				q.work.spare, q.inbox = q.inbox, nil
+			}
 			q.arm()
+			works.Put(q.work)
+			q.work = nil
 			q.running = false
 			q.mu.Unlock()
 			return
@@ -196,7 +219,7 @@ func (q *Queue) run(guest bool) {
 			return
 		}
 		batch := q.inbox
-		q.inbox = q.spare[:0]
+		q.inbox, q.work.spare = q.work.spare, nil
 		q.bytes = 0
 		if q.drained != nil {
 			close(q.drained)
@@ -213,13 +236,13 @@ func (q *Queue) run(guest bool) {
 		if cap(batch) > 1<<14 {
 			batch = nil
 		}
-		q.spare = batch
+		used = batch
 	}
 }
 
 // step applies a batch of events and hands over its effects. The caller is the runner.
 func (q *Queue) step(events []Event) {
-	s, out := &q.state, &q.out
+	s, out := &q.state, &q.work.out
 	now := time.Now().UnixMilli()
 	for i := range events {
 		ev := &events[i]
