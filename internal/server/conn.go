@@ -45,7 +45,7 @@ type conn struct {
 	partial   []*channel   // with content that has begun to arrive
 	unpin     []pinned     // messages to be let go after the next flush
 	confirms  []*channel   // that have publishes to register
-	exclusive map[*broker.Queue]struct{}
+	exclusive queueSet
 	phase     phase
 	told      bool // connection.blocked was sent
 	n         int  // result of the last read
@@ -312,10 +312,10 @@ func (c *conn) closeChannels() {
 	clear(c.channels)
 	c.out.mu.Unlock()
 	c.recent = nil
-	for q := range c.exclusive {
+	for q := range c.exclusive.queues {
 		c.vhost.DeleteQueue(q, false, false)
 	}
-	c.exclusive = nil
+	c.exclusive = queueSet{}
 }
 
 // finish writes what waits, closes the socket, and ends the reader.

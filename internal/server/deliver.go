@@ -61,10 +61,7 @@ func (ch *channel) Acquire(qc *queue.Consumer) bool {
 	out.mu.Lock()
 	defer out.mu.Unlock()
 	s := &ch.shared
-	if s.limit == 0 {
-		return true
-	}
-	if s.used < s.limit {
+	if s.limit == 0 || s.used < s.limit {
 		s.used++
 		return true
 	}

@@ -51,10 +51,7 @@ func (ch *channel) queueDeclare(m *amqp.QueueDeclare) error {
 		return err
 	}
 	if m.Exclusive {
-		if c.exclusive == nil {
-			c.exclusive = make(map[*broker.Queue]struct{})
-		}
-		c.exclusive[q] = struct{}{}
+		c.exclusive.add(c.vhost, c, q)
 	}
 	ch.declared(spec.Name, m.NoWait, st)
 	return nil
@@ -136,7 +133,7 @@ func (ch *channel) queueDelete(m *amqp.QueueDelete) error {
 		if n, err = c.vhost.DeleteQueue(q, m.IfUnused, m.IfEmpty); err != nil {
 			return err
 		}
-		delete(c.exclusive, q)
+		delete(c.exclusive.queues, q)
 	case e.Code != amqp.NotFound: // deleting what does not exist is fine
 		return err
 	}
