@@ -74,7 +74,7 @@ func (q *Queue) Cancel(c *Consumer) (last bool) {
 // Leave ends a session's use of the queue: its consumers go, and its unsettled deliveries are ready again. last says
 // that it took away the queue's last consumer.
 func (q *Queue) Leave(sess Session) (last bool) {
-	q.do(func(now int64) { last = q.state.leave(now, sess) })
+	q.do(func(now int64) { last = q.state.leave(now, sess, &q.work.out) })
 	return last
 }
 

@@ -278,13 +278,6 @@ func (s *state) settled(now int64, out *effects) {
 	out.flushDeliveries()
 }
 
-// resume lets every blocked consumer try again.
-func (s *state) resume() {
-	for _, c := range s.consumers.all {
-		s.unblock(c)
-	}
-}
-
 // do runs f as the runner, after what was submitted before, and waits for it. It returns false, without f having run, if
 // the queue is deleted.
 func (q *Queue) do(f func(now int64)) bool {
