@@ -47,8 +47,8 @@ type conn struct {
 	confirms  []*channel   // that have publishes to register
 	exclusive queueSet
 	phase     phase
-	told      bool // connection.blocked was sent
-	n         int  // result of the last read
+	told      string // the reason in the last connection.blocked; "" if it is over
+	n         int    // result of the last read
 	readErr   error
 
 	// channels is changed by the reader under out.mu; the reader reads it without.
@@ -176,30 +176,22 @@ func (c *conn) pin() {
 	}
 }
 
-// fill reads once from the socket, and does what the reader was poked to do. It returns false at the end of the
+// fill reads once from the socket, or does what the reader was poked to do. It returns false at the end of the
 // connection.
 func (c *conn) fill() bool {
-	for {
-		n, err := c.read()
-		if n > 0 {
-			c.in.Filled(n)
-			c.lastRead.Store(c.srv.clock.Load())
-			return true
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			if err == io.EOF && c.phase == open {
-				c.srv.opt.Log.Warn("client unexpectedly closed TCP connection", "connection", c.name)
-			}
-			return false
-		}
-		if c.phase == opening {
-			return false // the handshake took too long
-		}
+	n, err := c.read()
+	switch {
+	case n > 0:
+		c.in.Filled(n)
+		c.lastRead.Store(c.srv.clock.Load())
+		return true
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.poked()
-		if c.phase == closed {
-			return false
-		}
+		return c.phase != closed
+	case err == io.EOF && c.phase == open:
+		c.srv.opt.Log.Warn("client unexpectedly closed TCP connection", "connection", c.name)
 	}
+	return false
 }
 
 // read waits for the socket and reads once.

@@ -40,7 +40,7 @@ func (ch *channel) publish(payload []byte) error {
 	if c.srv.opt.Broker.Alarms.Blocked() {
 		payload = bytes.Clone(payload) // reading goes on meanwhile
 		c.waitUnblocked()
-		if c.phase != open {
+		if c.phase != open || ch.closing { // while it waited
 			return nil
 		}
 	}

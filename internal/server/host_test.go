@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ type host struct {
 	users  *auth.Store
 	server *Server
 	addr   string
+	closed sync.Once
 }
 
 // start makes a host, which is closed with the test. change may adapt the options, which are those of a node's defaults.
@@ -60,7 +62,7 @@ func start(t testing.TB, change func(*Options)) *host {
 func (h *host) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	h.server.Close(ctx)
+	h.closed.Do(func() { h.server.Close(ctx) })
 }
 
 // user adds a user, whose password is its name, with permissions in /.

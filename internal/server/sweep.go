@@ -53,10 +53,10 @@ func (c *conn) sweep(now time.Time) {
 }
 
 // alarm tells publishing clients that they are blocked, or no longer. It is called when an alarm comes or goes.
-func (s *Server) alarm(reason string) {
+func (s *Server) alarm(string) {
 	s.each(func(c *conn) {
 		if c.published.Load() {
-			c.poke(func() { c.notifyBlocked(reason) })
+			c.poke(c.notifyBlocked)
 		}
 	})
 }
