@@ -108,13 +108,18 @@ func (q *Queue) Purge() (n int, err error) {
 	return n, nil
 }
 
-// Set changes the settings of the running queue.
+// Set changes the settings of the running queue. A TTL is for messages to come; a time to expire begins now; all else holds
+// at once, and for messages that are there.
 func (q *Queue) Set(set Settings) {
 	q.do(func(now int64) {
 		s := &q.state
+		if set.Expires != s.set.Expires {
+			s.lastUsed = now
+		}
+		anywhere := s.set.ExpireAnywhere
 		s.set = set
-		if !set.ExpireAnywhere {
-			s.expiries = nil
+		if set.ExpireAnywhere != anywhere {
+			s.indexExpiries()
 		}
 		s.trim(&q.work.out)
 	})

@@ -99,7 +99,9 @@ func New(cfg Config, set Settings, owner Owner, inboxMax int) *Queue {
 	q := &Queue{cfg: cfg, owner: owner, inboxMax: inboxMax}
 	q.state = state{cfg: &q.cfg, set: set, ready: newReady(cfg.MaxPriority), lastUsed: time.Now().UnixMilli()}
 	if set.Expires > 0 {
+		q.mu.Lock() // the timer may fire before arm returns
 		q.arm()
+		q.mu.Unlock()
 	}
 	return q
 }
@@ -125,8 +127,10 @@ func (q *Queue) Submit(events []Event) {
 		refuse(events)
 		return
 	}
-	q.leave(events)
-	wait := q.overfull(events)
+	var wait <-chan struct{}
+	if publishes := q.leave(events); publishes && q.bytes > q.inboxMax {
+		wait = q.full()
+	}
 	q.mu.Unlock()
 	if wait != nil {
 		<-wait
@@ -153,25 +157,25 @@ func (q *Queue) Post(ev Event) {
 	}
 }
 
-// leave puts events in the inbox, with a reference for each message. q.mu is held.
-func (q *Queue) leave(events []Event) {
+// leave puts events in the inbox, with a reference for each message, and reports whether there are messages among them.
+// q.mu is held.
+func (q *Queue) leave(events []Event) (publishes bool) {
 	for i := range events {
 		if m := events[i].msg; m != nil {
 			m.Retain(1)
 			q.bytes += m.Footprint()
+			publishes = true
 		}
 	}
 	if q.inbox == nil {
 		q.inbox, q.work.spare = q.work.spare, nil
 	}
 	q.inbox = append(q.inbox, events...)
+	return publishes
 }
 
-// overfull returns what to wait for if events holds messages and the inbox is over its limit. q.mu is held.
-func (q *Queue) overfull(events []Event) <-chan struct{} {
-	if q.bytes <= q.inboxMax || events[len(events)-1].msg == nil && events[0].msg == nil {
-		return nil
-	}
+// full returns what a publisher waits for when the inbox holds more than its limit. q.mu is held.
+func (q *Queue) full() <-chan struct{} {
 	if q.drained == nil {
 		q.drained = make(chan struct{})
 	}
@@ -289,7 +293,7 @@ func (q *Queue) do(f func(now int64)) bool {
 	return ran
 }
 
-// arm sets the timer to the state's deadline. The caller is the runner and holds q.mu, or nobody else knows q yet.
+// arm sets the timer to the state's deadline. The caller is the runner, or nobody else knows q yet; q.mu is held.
 func (q *Queue) arm() {
 	at := q.state.deadline()
 	if at == q.timerAt || q.closed {
