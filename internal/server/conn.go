@@ -58,6 +58,7 @@ type conn struct {
 	// atomics
 	heartbeat atomic.Int64 // time.Duration
 	lastRead  atomic.Int64 // Unix nanoseconds
+	reading   atomic.Bool  // the reader waits for the socket
 	closeBy   atomic.Int64 // Unix nanoseconds when the socket is closed if the client has not done so; 0: not closing
 	published atomic.Bool
 	parked    atomic.Bool // the reader waits for an alarm to end
@@ -179,7 +180,9 @@ func (c *conn) pin() {
 // fill reads once from the socket, or does what the reader was poked to do. It returns false at the end of the
 // connection.
 func (c *conn) fill() bool {
+	c.reading.Store(true)
 	n, err := c.read()
+	c.reading.Store(false)
 	switch {
 	case n > 0:
 		c.in.Filled(n)
@@ -328,9 +331,9 @@ func (c *conn) end() {
 	c.closeChannels()
 	c.in.Close()
 	c.out.mu.Lock()
-	if !c.out.last {
+	polite := c.out.last // then the writer closes the socket
+	if !polite {
 		c.out.dead = true
-		c.nc.Close()
 		if !c.out.writing {
 			c.out.rest()
 		}
@@ -338,6 +341,9 @@ func (c *conn) end() {
 	starved := c.out.starved
 	c.out.starved = nil
 	c.out.mu.Unlock()
+	if !polite {
+		c.nc.Close()
+	}
 	for _, q := range starved {
 		q.Resume()
 	}

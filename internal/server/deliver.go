@@ -83,6 +83,9 @@ func (ch *channel) Cancelled(qc *queue.Consumer) {
 	if ch.ended || out.dead {
 		return
 	}
+	if cons := ch.consumers[qc.Tag]; cons == nil || &cons.Consumer != qc {
+		return // the client has cancelled it meanwhile; the tag may be another's now
+	}
 	delete(ch.consumers, qc.Tag)
 	if c.canCancel {
 		out.ready()

@@ -8,12 +8,12 @@ import (
 func (c *conn) frame(f amqp.Frame) error {
 	if f.Type == amqp.FrameHeartbeat {
 		if f.Channel != 0 {
-			return amqp.Errorf(amqp.UnexpectedFrame, "heartbeat frame on channel %d", f.Channel)
+			return f.Fault(amqp.UnexpectedFrame, "")
 		}
 		return nil
 	}
 	if f.Type < amqp.FrameMethod || f.Type > amqp.FrameBody {
-		return amqp.Errorf(amqp.FrameError, "type %d, channel %d: unknown_frame", f.Type, f.Channel)
+		return f.Fault(amqp.FrameError, "unknown_frame")
 	}
 	if f.Channel == 0 {
 		return c.connectionFrame(f)
@@ -81,17 +81,17 @@ func (c *conn) connectionFrame(f amqp.Frame) error {
 	case *amqp.ConnectionCloseOk:
 		return nil
 	}
-	if m.ID().Class() != 10 {
-		return &amqp.Error{Code: amqp.ChannelError, Text: "method of class other than connection on channel 0", Method: m.ID()}
-	}
-	return &amqp.Error{Code: amqp.CommandInvalid, Text: "unexpected method in connection state running", Method: m.ID()}
+	return &amqp.Error{Code: amqp.ChannelError, Text: "unexpected method in connection state running", Method: m.ID()}
 }
 
 // openChannel handles a frame on a channel that is not open: only channel.open will do.
 func (c *conn) openChannel(f amqp.Frame) error {
-	id := amqp.PeekMethod(f.Payload)
-	if f.Type != amqp.FrameMethod || id != amqp.IDChannelOpen {
-		if f.Type == amqp.FrameMethod && id == amqp.IDChannelCloseOk {
+	var id amqp.MethodID // 0 for content
+	if f.Type == amqp.FrameMethod {
+		id = amqp.PeekMethod(f.Payload)
+	}
+	if id != amqp.IDChannelOpen {
+		if id == amqp.IDChannelCloseOk {
 			return nil // of a channel that both sides closed at once
 		}
 		return &amqp.Error{Code: amqp.ChannelError, Text: "expected 'channel.open'", Method: id}

@@ -185,6 +185,8 @@ func (ch *channel) basicGet(m *amqp.BasicGet) error {
 	if err == nil && !got {
 		ch.send(&amqp.BasicGetEmpty{})
 	}
+	// A small request may have a large answer: one read can hold many thousands of them.
+	ch.conn.out.waitRoom(ch.conn.srv.opt.OutboxMax)
 	return err
 }
 

@@ -32,7 +32,9 @@ func (c *conn) sweep(now time.Time) {
 		c.out.beat(c, now, hb/2)
 		// A client may be silent for two intervals; one more sweep allows for the coarse clock.
 		silent := now.Sub(time.Unix(0, c.lastRead.Load()))
-		if silent > 2*hb+sweepEvery && !c.parked.Load() {
+		if !c.reading.Load() || c.parked.Load() {
+			c.lastRead.Store(now.UnixNano()) // it is we who do not listen: what the client says meanwhile waits to be read
+		} else if silent > 2*hb+sweepEvery {
 			c.srv.opt.Log.Warn("missed heartbeats from client", "connection", c.name, "timeout", hb)
 			c.nc.Close()
 			return
