@@ -73,7 +73,7 @@ func (s *state) enqueue(it item) {
 // send delivers it to c. held says that the queue holds a reference to the message, which a delivery that needs no
 // acknowledgement gives up.
 func (s *state) send(c *Consumer, it item, held bool, out *effects) {
-	d := s.delivery(it, c.queue, c.NoAck && held, it.redeliver)
+	d := s.delivery(it, c.queue, c.NoAck && held, it.deliveries > 0)
 	if c.NoAck {
 		s.counters.DeliveredNoAck++
 	} else {
@@ -216,7 +216,7 @@ func (s *state) get(now int64, sess Session, noAck bool, q *Queue, out *effects)
 	s.expire(now, out)
 	if s.ready.n > 0 {
 		it := s.ready.pop()
-		s.expire(now, out) // what stood behind it may have waited for its turn
+		s.expire(now, out)                                          // what stood behind it may have waited for its turn
 		d := s.delivery(it, q, noAck, it.redeliver || s.cfg.Quorum) // RabbitMQ shows a zero to basic.get only
 		if noAck {
 			s.counters.GotNoAck++

@@ -85,8 +85,8 @@ func (ch *channel) frame(f amqp.Frame) error {
 		return ch.body(f.Payload)
 	}
 	if ch.content.expect != 0 {
-		return &amqp.Error{Code: amqp.UnexpectedFrame, Method: amqp.PeekMethod(f.Payload),
-			Text: "expected content " + ch.content.expect.String() + " for class 60, got method frame instead"}
+		return &amqp.Error{Code: amqp.UnexpectedFrame, Method: amqp.IDBasicPublish,
+			Text: ch.content.expect.missing()}
 	}
 	switch id := amqp.PeekMethod(f.Payload); id {
 	case amqp.IDBasicPublish:
@@ -172,9 +172,6 @@ func (ch *channel) method(m amqp.Method) error {
 		return ch.txCommit()
 	case *amqp.TxRollback:
 		return ch.txRollback()
-	}
-	if m.ID().Class() == 10 {
-		return amqp.Errorf(amqp.ChannelError, "method of class connection on channel %d", ch.id)
 	}
 	return amqp.Errorf(amqp.CommandInvalid, "unimplemented method")
 }

@@ -17,10 +17,6 @@ func (ch *channel) queueDeclare(m *amqp.QueueDeclare) error {
 		return ch.declareReply(name, m.NoWait)
 	}
 	if m.Passive {
-		name, err := ch.queueName(name)
-		if err != nil {
-			return err
-		}
 		q, err := c.vhost.Queue(name, c)
 		if err != nil {
 			return err

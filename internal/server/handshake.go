@@ -57,7 +57,7 @@ func (c *conn) handshake() bool {
 		return false
 	}
 	var login *auth.LoginError
-	if !errors.As(err, &login) {
+	if !errors.As(err, &login) || login.Reply.Code != amqp.AccessRefused {
 		// RabbitMQ drops a client that cannot shake hands without a word, and clients know it so.
 		s.opt.Log.Warn("handshake failed", "connection", c.name, "error", err)
 		return false
