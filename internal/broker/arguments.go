@@ -256,10 +256,7 @@ func sameArgument(resource, name string, current, received amqp.Table) error {
 	cur, hasCur := current.Lookup(name)
 	rec, hasRec := received.Lookup(name)
 	if name == "x-queue-type" { // classic is as good as none
-		if !hasCur && hasRec {
-			cur, hasCur = "classic", true
-		}
-		if !hasRec && cur == "classic" {
+		if !hasCur && rec == "classic" || !hasRec && cur == "classic" {
 			return nil
 		}
 	}

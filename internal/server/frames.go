@@ -15,6 +15,9 @@ func (c *conn) frame(f amqp.Frame) error {
 	if f.Type < amqp.FrameMethod || f.Type > amqp.FrameBody {
 		return f.Fault(amqp.FrameError, "unknown_frame")
 	}
+	if f.Type == amqp.FrameMethod && len(f.Payload) < 4 {
+		return f.Fault(amqp.FrameError, "unknown_frame")
+	}
 	if f.Channel == 0 {
 		return c.connectionFrame(f)
 	}
@@ -91,17 +94,14 @@ func (c *conn) openChannel(f amqp.Frame) error {
 		id = amqp.PeekMethod(f.Payload)
 	}
 	if id != amqp.IDChannelOpen {
-		if id == amqp.IDChannelCloseOk {
-			return nil // of a channel that both sides closed at once
-		}
 		return &amqp.Error{Code: amqp.ChannelError, Text: "expected 'channel.open'", Method: id}
 	}
 	if _, err := amqp.ParseMethod(f.Payload); err != nil {
 		return err
 	}
 	if c.channelMax > 0 && len(c.channels) >= c.channelMax {
-		return &amqp.Error{Code: amqp.NotAllowed, Method: id, Text: amqp.Errorf(amqp.NotAllowed,
-			"number of channels opened (%d) has reached the negotiated channel_max (%d)", len(c.channels), c.channelMax).Text}
+		return amqp.Errorf(amqp.NotAllowed, "number of channels opened (%d) has reached the negotiated channel_max (%d)",
+			len(c.channels), c.channelMax)
 	}
 	ch := newChannel(c, f.Channel)
 	c.out.mu.Lock()
