@@ -15,7 +15,7 @@ import (
 
 const (
 	amqp091Version = "v1.16.0"
-	amqp091Timeout = 10 * time.Minute
+	amqp091Timeout = 5 * time.Minute
 	amqp091Least   = 200 // tests that must pass, lest a build that leaves them out pass for a success
 )
 
@@ -55,7 +55,7 @@ func runOwnSuite(t *testing.T, addr string) {
 	stdout, stderr, err := run(filepath.Join(dir, "src"), amqp091Timeout+time.Minute, env, argv)
 
 	output := make(map[string]*strings.Builder)
-	var passed, skipped, failed []string
+	var started, passed, skipped, failed []string
 	lines := bufio.NewScanner(strings.NewReader(stdout))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -71,6 +71,8 @@ func runOwnSuite(t *testing.T, addr string) {
 			}
 			output[test].WriteString(ev.Output)
 		case sub || test == "":
+		case ev.Action == "run":
+			started = append(started, test)
 		case ev.Action == "pass":
 			passed = append(passed, test)
 		case ev.Action == "skip":
@@ -82,12 +84,16 @@ func runOwnSuite(t *testing.T, addr string) {
 	for _, test := range failed {
 		t.Run(test, func(t *testing.T) { t.Error(lastLines(output[test].String(), 40)) })
 	}
-	if err != nil && len(failed) == 0 {
-		all := ""
-		for _, b := range output {
-			all += b.String()
+	ended := slices.Concat(passed, skipped, failed)
+	for _, test := range started {
+		if !slices.Contains(ended, test) { // the timeout ended it, and its output ends with every goroutine's stack
+			t.Run(test, func(t *testing.T) { t.Errorf("did not end\n%s", output[test]) })
 		}
-		t.Errorf("go test: %v\n%s\n%s", err, lastLines(all, 60), lastLines(stderr, 20))
+	}
+	if err != nil && len(started) == 0 {
+		t.Errorf("go test: %v\n%s\n%s", err, output[""], lastLines(stderr, 20))
+	} else if err != nil {
+		t.Errorf("go test: %v", err)
 	}
 	if len(passed) < amqp091Least {
 		t.Errorf("%d tests passed, want at least %d", len(passed), amqp091Least)
