@@ -430,7 +430,7 @@ func (m *model) check() {
 	}
 	if len(ready) > 0 {
 		for i, c := range m.consumers {
-			if (i == 0 || !m.q.cfg.SingleActive) && m.capable(c) {
+			if (!m.q.cfg.SingleActive || c == m.q.state.consumers.active) && m.capable(c) {
 				m.errorf("consumer %d is idle beside %d ready messages", i, len(ready))
 			}
 		}
