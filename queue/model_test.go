@@ -34,7 +34,7 @@ func TestModel(t *testing.T) {
 
 func FuzzModel(f *testing.F) {
 	for seed := range 8 {
-		ops := make([]byte, 300)
+		ops := make([]byte, 150)
 		rand.NewChaCha8([32]byte{byte(seed), 1}).Read(ops)
 		f.Add(ops)
 	}
