@@ -18,12 +18,12 @@ func (ch *channel) Deliver(qc *queue.Consumer, batch []queue.Delivery) {
 		return // the queue gets them back when the channel leaves it
 	}
 	out.ready()
-	now := c.srv.clock.Load() / 1e9
+	now := c.srv.seconds()
 	for i := range batch {
 		d := &batch[i]
 		ch.tags++
 		if !qc.NoAck {
-			ch.unacked.add(ch.tags, unackedDelivery{queue: d.Queue, handle: d.Handle, at: now})
+			ch.unacked.add(unackedDelivery{queue: d.Queue, handle: d.Handle, tag: ch.tags, at: now})
 		}
 		out.buf = amqp.AppendDeliver(out.buf, cons.head, ch.tags, d.Redelivered, d.Message.Address)
 		out.content(c, ch.id, d.Message)
@@ -43,7 +43,7 @@ func (ch *channel) Got(d queue.Delivery, noAck bool, ready int) {
 	out.ready()
 	ch.tags++
 	if !noAck {
-		ch.unacked.add(ch.tags, unackedDelivery{queue: d.Queue, handle: d.Handle, at: c.srv.clock.Load() / 1e9, got: true})
+		ch.unacked.add(unackedDelivery{queue: d.Queue, handle: d.Handle, tag: ch.tags, at: c.srv.seconds(), got: true})
 	}
 	out.buf = amqp.AppendGetOK(out.buf, ch.id, ch.tags, d.Redelivered, d.Message.Address, uint32(ready))
 	out.content(c, ch.id, d.Message)
@@ -61,10 +61,7 @@ func (ch *channel) Acquire(qc *queue.Consumer) bool {
 	out.mu.Lock()
 	defer out.mu.Unlock()
 	s := &ch.shared
-	if s.limit == 0 {
-		return true
-	}
-	if s.used < s.limit {
+	if s.limit == 0 || s.used < s.limit {
 		s.used++
 		return true
 	}
@@ -85,6 +82,9 @@ func (ch *channel) Cancelled(qc *queue.Consumer) {
 	defer out.mu.Unlock()
 	if ch.ended || out.dead {
 		return
+	}
+	if cons := ch.consumers[qc.Tag]; cons == nil || &cons.Consumer != qc {
+		return // the client has cancelled it meanwhile; the tag may be another's now
 	}
 	delete(ch.consumers, qc.Tag)
 	if c.canCancel {
