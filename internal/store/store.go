@@ -263,23 +263,18 @@ func (p *opPool) put(ops []op) {
 	p.mu.Unlock()
 }
 
-// alarms remembers which alarms are on, so that each change is told once.
+// alarms remembers which alarms are on, so that each change is told once, in order.
 type alarms struct {
-	mu   sync.Mutex // guards on
-	on   [alarmKinds]bool
-	tell sync.Mutex // one call at a time, in order
+	mu sync.Mutex // guards on, and is held while a change is told
+	on [alarmKinds]bool
 }
 
 func (s *Store) alarm(kind AlarmKind, on bool, err error) {
 	a := &s.alarms
 	a.mu.Lock()
-	same := a.on[kind] == on
-	a.on[kind] = on
-	a.mu.Unlock()
-	if same {
-		return
+	defer a.mu.Unlock()
+	if a.on[kind] != on {
+		a.on[kind] = on
+		s.opt.Alarm(Alarm{kind, on, err})
 	}
-	a.tell.Lock()
-	defer a.tell.Unlock()
-	s.opt.Alarm(Alarm{kind, on, err})
 }
