@@ -70,6 +70,7 @@ func (s *Store) copyLive(files []*file, hurry bool) (*file, error) {
 	if err != nil {
 		return nil, errors.Join(err, to.f.Close(), s.fs.Remove(to.name))
 	}
+	to.footer = footer{}
 	to.written.Store(to.end)
 	s.counters.moved.Add(uint64(to.end))
 	s.point(to, moves)

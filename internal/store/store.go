@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"iter"
 	"slices"
 	"sync"
@@ -277,4 +278,17 @@ func (s *Store) alarm(kind AlarmKind, on bool, err error) {
 		a.on[kind] = on
 		s.opt.Alarm(Alarm{kind, on, err})
 	}
+}
+
+// closeFiles closes all files at the end.
+func (s *Store) closeFiles(err error) error {
+	errs := []error{err, s.manifest.close()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, fs := range [][]*file{s.log, s.extents, s.spares, s.gone} {
+		for _, f := range fs {
+			errs = append(errs, f.f.Close())
+		}
+	}
+	return errors.Join(errs...)
 }

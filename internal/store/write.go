@@ -65,7 +65,7 @@ func (c *commit) refuse(err error) {
 		if t.last != 0 {
 			t.err = err
 		}
-		for k := range t.ops[:t.n] {
+		for k := range t.ops {
 			t.ops[k].skip = true
 		}
 		c.bytes += pairsBytes(len(t.settles)) + pairsBytes(len(t.notes))
@@ -104,6 +104,7 @@ func (s *Store) abandon() {
 	}
 	f.broken = true
 	f.off = f.end
+	f.footer = footer{}
 	s.retire()
 }
 
@@ -161,6 +162,7 @@ func (s *Store) ready(n, reserve int) error {
 			old.broken = true // the next restart scans it; what waited for a sync had its own
 		}
 		s.retire()
+		f.footer.b, old.footer.b = old.footer.b, nil
 	}
 	bounds := s.claim(f, true)
 	s.active = f
@@ -289,4 +291,22 @@ func (w *watchdog) fire() {
 	if !w.running.Load() {
 		w.alarm(false)
 	}
+}
+
+// finish syncs and seals the current segment, at the end.
+func (s *Store) finish() {
+	if s.active == nil {
+		return
+	}
+	if s.unsynced {
+		if err := s.sync(); err != nil {
+			s.failure = errors.Join(s.failure, err)
+			s.abandon()
+			return
+		}
+	}
+	if err := s.active.seal(); err != nil {
+		s.failure = errors.Join(s.failure, err)
+	}
+	s.retire()
 }
