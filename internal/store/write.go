@@ -197,6 +197,10 @@ func (s *Store) spare(size int64) *file {
 	return nil
 }
 
+// writeMax is how much is written at once, bytes. Measured here, one pwrite of 4 MiB costs the kernel three times the CPU of
+// sixteen of 256 KiB.
+const writeMax = 256 << 10
+
 // tryWrite encodes the commit for the current segment, writes it and, if a message waits for that, syncs it.
 func (s *Store) tryWrite() error {
 	c := &s.commit
@@ -215,10 +219,14 @@ func (s *Store) tryWrite() error {
 		if b == nil {
 			b = c.buf[p.from:p.to]
 		}
-		if _, err := f.f.WriteAt(b, off); err != nil {
-			return fmt.Errorf("write %s: %w", f.name, err)
+		for len(b) > 0 {
+			n := min(len(b), writeMax)
+			if _, err := f.f.WriteAt(b[:n], off); err != nil {
+				return fmt.Errorf("write %s: %w", f.name, err)
+			}
+			b = b[n:]
+			off += int64(n)
 		}
-		off += int64(len(b))
 	}
 	if c.sync {
 		if err := s.sync(); err != nil {
