@@ -121,6 +121,7 @@ func BenchmarkAppend(b *testing.B) {
 func BenchmarkBacklog(b *testing.B) {
 	for _, queues := range []int{1, 1000} {
 		b.Run(fmt.Sprintf("queues=%d", queues), func(b *testing.B) {
+			count := max(b.N, queues)
 			dir := b.TempDir()
 			s := benchOpen(b, dir)
 			qs := make([]*store.Queue, queues)
@@ -135,42 +136,41 @@ func BenchmarkBacklog(b *testing.B) {
 			m := store.Message{Address: make([]byte, 12), Props: make([]byte, 15), Body: make([]byte, 1024)}
 			b.ResetTimer()
 			begin := cpu()
-			b.N = max(b.N, queues)
-			for i := range b.N {
+			for i := range count {
 				m.Seq = uint64(i/queues + 1)
 				q := qs[i%queues]
 				q.Message(&m)
-				if (i/queues)%16 == 15 || i >= b.N-queues {
+				if (i/queues)%16 == 15 || i >= count-queues {
 					if slow := q.Submit(); slow != nil {
 						<-slow
 					}
 				}
 			}
 			for i, h := range hs {
-				h.durable(uint64((b.N-1-i)/queues + 1))
+				h.durable(uint64((count-1-i)/queues + 1))
 			}
-			perMillion(b, "fill-cpu-s/M", cpu()-begin, b.N)
+			perMillion(b, "fill-cpu-s/M", cpu()-begin, count)
 			runtime.GC()
 			runtime.ReadMemStats(&after)
-			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(b.N), "heap-B/msg")
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(count), "heap-B/msg")
 			if err := s.Close(); err != nil {
 				b.Fatal(err)
 			}
 			begin = cpu()
 			s, r, err := store.Open(store.OS, dir, store.Options{})
-			if err != nil || r.Messages != b.N {
+			if err != nil || r.Messages != count {
 				b.Fatal(err, r)
 			}
-			perMillion(b, "open-cpu-s/M", cpu()-begin, b.N)
-			b.ReportMetric(r.Took.Seconds()*1e6/float64(b.N), "open-s/M")
+			perMillion(b, "open-cpu-s/M", cpu()-begin, count)
+			b.ReportMetric(r.Took.Seconds()*1e6/float64(count), "open-s/M")
 			begin = cpu()
 			total := 0
 			for i := range qs {
 				total += drain(b, s.Queue(uint64(i+1)))
 			}
-			perMillion(b, "drain-cpu-s/M", cpu()-begin, b.N)
-			if total != b.N {
-				b.Fatalf("drained %d of %d", total, b.N)
+			perMillion(b, "drain-cpu-s/M", cpu()-begin, count)
+			if total != count {
+				b.Fatalf("drained %d of %d", total, count)
 			}
 			if err := s.Close(); err != nil {
 				b.Fatal(err)

@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 200, "how many seeds each simulation runs")
+	seeds = flag.Int("seeds", 150, "how many seeds each simulation runs")
 	seed  = flag.Uint64("seed", 0, "run this seed only")
 )
 
@@ -65,7 +65,6 @@ type simQueue struct {
 	q     *store.Queue
 	next  uint64
 	msgs  map[uint64]*simMsg
-	order []uint64 // settlements that were submitted, with the message that was appended next
 	mu    sync.Mutex
 	upTo  uint64 // Durable
 	lost  uint64 // Failed
