@@ -61,13 +61,13 @@ type sim struct {
 
 // simQueue is the model of one queue.
 type simQueue struct {
-	id    uint64
-	q     *store.Queue
-	next  uint64
-	msgs  map[uint64]*simMsg
-	mu    sync.Mutex
-	upTo  uint64 // Durable
-	lost  uint64 // Failed
+	id   uint64
+	q    *store.Queue
+	next uint64
+	msgs map[uint64]*simMsg
+	mu   sync.Mutex
+	told *sync.Cond // upTo has changed
+	upTo uint64     // Durable or Failed
 }
 
 type simMsg struct {
@@ -86,6 +86,7 @@ func (q *simQueue) Durable(upTo uint64) {
 		panic("Durable went back")
 	}
 	q.upTo = upTo
+	q.told.Broadcast()
 }
 
 func (q *simQueue) Failed(upTo uint64, err error) {
@@ -96,7 +97,8 @@ func (q *simQueue) Failed(upTo uint64, err error) {
 			m.maybe = true
 		}
 	}
-	q.upTo, q.lost = upTo, upTo
+	q.upTo = upTo
+	q.told.Broadcast()
 }
 
 // body is what message seq of queue id holds: bytes that tell whose they are.
@@ -164,6 +166,7 @@ func (s *sim) open() *store.Report {
 func (s *sim) addQueue() {
 	s.nextID++
 	q := &simQueue{id: s.nextID, msgs: map[uint64]*simMsg{}, q: s.store.Queue(s.nextID), next: 1}
+	q.told = sync.NewCond(&q.mu)
 	q.q.Handle(q, store.FlushSync)
 	s.queues = append(s.queues, q)
 }
@@ -248,20 +251,15 @@ func (s *sim) settle(q *simQueue, from, to uint64) {
 // wait lets the store get through with what q has submitted.
 func (s *sim) wait(q *simQueue) {
 	q.q.Submit()
-	for range 2000 {
-		q.mu.Lock()
-		last := uint64(0)
-		for n := range q.msgs {
-			last = max(last, n)
-		}
-		done := q.upTo >= last
-		q.mu.Unlock()
-		if done {
-			return
-		}
-		time.Sleep(50 * time.Microsecond)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	last := uint64(0)
+	for n := range q.msgs {
+		last = max(last, n)
 	}
-	s.fatalf("queue %d waits for its messages to become durable: upTo %d, next %d, %+v", q.id, q.upTo, q.next, s.store.Stats())
+	for q.upTo < last {
+		q.told.Wait()
+	}
 }
 
 type answer struct {
@@ -347,6 +345,7 @@ func (s *sim) crash(clean bool) *store.Report {
 // recovered compares a queue with the model and returns the model of what it is now.
 func (s *sim) recovered(old *simQueue, upTo uint64, clean bool) *simQueue {
 	q := &simQueue{id: old.id, q: s.store.Queue(old.id), msgs: map[uint64]*simMsg{}, next: old.next}
+	q.told = sync.NewCond(&q.mu)
 	prev, synced := uint64(0), uint64(0)
 	for seq, m := range old.msgs {
 		if seq <= upTo && !m.settled && !m.maybe {
