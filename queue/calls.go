@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"math"
 	"time"
 
 	"github.com/warrenmq/warren/amqp"
@@ -29,7 +30,7 @@ func (q *Queue) Stats() (st Stats, ok bool) {
 
 func (s *state) stats() Stats {
 	st := Stats{
-		Ready: s.ready.n, ReadyBytes: s.ready.bytes, Unacked: s.unacked.n, UnackedBytes: s.unacked.bytes,
+		Ready: s.total(), ReadyBytes: s.totalBytes(), Unacked: s.unacked.n, UnackedBytes: s.unacked.bytes,
 		Consumers: len(s.consumers.all), Counters: s.counters, Settings: s.set,
 	}
 	if c := s.consumers.active; c != nil && s.cfg.SingleActive {
@@ -94,10 +95,16 @@ func (q *Queue) Recover(sess Session) {
 
 // Get passes the first message to sess.Got; it returns false if there is none. With noAck the message is gone.
 func (q *Queue) Get(sess Session, noAck bool) (got bool, err error) {
-	if !q.do(func(now int64) { got = q.state.get(now, sess, noAck, q, &q.work.out) }) {
-		return false, q.errGone()
+	for {
+		var later <-chan struct{}
+		if !q.do(func(now int64) { got, later = q.state.get(now, sess, noAck, q, &q.work.out) }) {
+			return false, q.errGone()
+		}
+		if later == nil {
+			return got, nil
+		}
+		<-later
 	}
-	return got, nil
 }
 
 // Purge drops the ready messages and returns how many.
@@ -137,11 +144,12 @@ func (q *Queue) Delete(ifUnused, ifEmpty bool) (n int, err error) {
 		case ifUnused && len(s.consumers.all) > 0:
 			err = amqp.Errorf(amqp.PreconditionFailed, "%s in use", &q.cfg)
 			return
-		case ifEmpty && s.ready.n > 0:
+		case ifEmpty && s.total() > 0:
 			err = amqp.Errorf(amqp.PreconditionFailed, "%s not empty", &q.cfg)
 			return
 		}
-		n = s.ready.n
+		n = s.total()
+		s.durable(math.MaxUint64, true, &q.work.out) // gone with the queue, as if consumed
 		q.work.out.gone = s.close()
 		q.mu.Lock()
 		q.closed = true

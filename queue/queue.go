@@ -5,12 +5,16 @@ import (
 	"time"
 
 	"github.com/warrenmq/warren/amqp"
+	"github.com/warrenmq/warren/internal/store"
 )
 
 // Owner is the broker as a queue sees it. Its methods are called by the queue's runner and must not wait for a queue.
 type Owner interface {
-	// DeadLetter publishes m, which is borrowed, to s.DLX.
-	DeadLetter(q *Queue, s *Settings, m *amqp.Message, why Reason)
+	// DeadLetter publishes m, which is borrowed, to s.DLX. If arrived is not nil it is called, by any goroutine, when the
+	// letter is safe in all queues that it goes to, or goes nowhere.
+	DeadLetter(q *Queue, s *Settings, m *amqp.Message, why Reason, arrived func())
+	// Lost says that n messages could not be read back from disk.
+	Lost(q *Queue, n int)
 	// Expired says that nobody has used the queue for s.Expires: delete it, from another goroutine.
 	Expired(q *Queue)
 }
@@ -25,10 +29,11 @@ type Queue struct {
 	// guarded by mu, which is held for a few instructions
 	mu      sync.Mutex
 	inbox   []Event
-	bytes   int           // of the messages in inbox
-	running bool          // somebody is the runner
-	closed  bool          // the queue is deleted
-	drained chan struct{} // made by a publisher that waits, closed when the inbox is taken
+	bytes   int             // of the messages in inbox
+	running bool            // somebody is the runner
+	closed  bool            // the queue is deleted
+	drained chan struct{}   // made by a publisher that waits, closed when the inbox is taken
+	slow    <-chan struct{} // what publishers wait for while the disk is behind; nil if it is not
 	timer   *time.Timer
 	timerAt int64 // Unix milliseconds when timer fires, 0 if it is not armed
 
@@ -64,6 +69,9 @@ const (
 	kindSettle
 	kindResume
 	kindTick
+	kindDurable // messages up to seq are on disk
+	kindFailed  // messages up to seq are not, and will not be
+	kindArrived // the dead letter of message seq is where it goes to
 	kindCall
 )
 
@@ -94,10 +102,19 @@ func Resumed() Event { return Event{kind: kindResume} }
 // DefaultInboxMax is how many bytes of messages may wait in an inbox before publishers have to.
 const DefaultInboxMax = 16 << 20
 
-// New makes an empty queue.
-func New(cfg Config, set Settings, owner Owner, inboxMax int) *Queue {
+// New makes a queue. With a log, a durable queue keeps its persistent messages there, and begins with those that the log
+// has of it; any queue leaves there what the cache, if not nil, has no room for.
+func New(cfg Config, set Settings, owner Owner, inboxMax int, log Log, cache *Cache) *Queue {
 	q := &Queue{cfg: cfg, owner: owner, inboxMax: inboxMax}
 	q.state = state{cfg: &q.cfg, set: set, ready: newReady(cfg.MaxPriority), lastUsed: time.Now().UnixMilli()}
+	if log != nil {
+		q.state.disk = disk{log: log, cache: cache, whole: cfg.MaxPriority > 0 || set.ExpireAnywhere}
+		log.Handle(handler{q}, store.FlushSync)
+		q.state.recover()
+		if q.state.disk.whole || q.state.disk.expires {
+			q.Resume() // have it read
+		}
+	}
 	if set.Expires > 0 {
 		q.mu.Lock() // the timer may fire before arm returns
 		q.arm()
@@ -120,6 +137,7 @@ func (q *Queue) Submit(events []Event) {
 		q.mu.Unlock()
 		q.step(events)
 		q.run(true)
+		q.waitForDisk(events)
 		return
 	}
 	if q.closed {
@@ -189,7 +207,9 @@ func refuse(events []Event) {
 		case ev.from != nil:
 			ev.from.Confirmed([]uint64{ev.seq}, true)
 		case ev.call != nil:
-			close(ev.call.done)
+			if ev.call.done != nil {
+				close(ev.call.done)
+			}
 		}
 	}
 }
@@ -256,9 +276,13 @@ func (q *Queue) step(events []Event) {
 		}
 		switch ev.kind {
 		case kindPublish:
-			ok := s.publish(now, ev.msg, out)
-			if ev.from != nil {
-				out.confirms = append(out.confirms, confirm{ev.from, ev.seq, ok})
+			result := s.publish(now, ev.msg, out)
+			switch {
+			case ev.from == nil:
+			case result == pending:
+				s.disk.pending = append(s.disk.pending, pendingConfirm{s.seq, ev.from, ev.seq})
+			default:
+				out.confirms = append(out.confirms, confirm{ev.from, ev.seq, result == taken})
 			}
 		case kindSettle:
 			s.settle(ev.handle, ev.verdict, out)
@@ -266,19 +290,52 @@ func (q *Queue) step(events []Event) {
 			s.resume()
 		case kindTick:
 			s.tick(now, out)
+		case kindDurable, kindFailed:
+			s.durable(ev.seq, ev.kind == kindDurable, out)
+		case kindArrived:
+			s.done(&item{seq: ev.seq, logged: true})
 		case kindCall:
-			s.settled(now, out)
+			s.settled(now, q, out)
 			ev.call.f(now)
-			close(ev.call.done)
+			if ev.call.done != nil {
+				close(ev.call.done)
+			}
 		}
 	}
-	s.finish(now, out)
+	s.finish(now, q, out)
+	if slow := s.submit(); slow != nil {
+		q.mu.Lock()
+		q.slow = slow
+		q.mu.Unlock()
+	}
 	out.flush(q)
 }
 
+// waitForDisk makes a publisher wait while the disk is behind.
+func (q *Queue) waitForDisk(events []Event) {
+	q.mu.Lock()
+	slow := q.slow
+	q.slow = nil
+	q.mu.Unlock()
+	if slow == nil {
+		return
+	}
+	for i := range events {
+		if events[i].msg != nil {
+			<-slow
+			return
+		}
+	}
+}
+
+// arrived returns a function that settles message seq: its dead letter is safe elsewhere.
+func (q *Queue) arrived(seq uint64) func() {
+	return func() { q.Post(Event{kind: kindArrived, seq: seq}) }
+}
+
 // settled brings the queue to rest before a call looks at it.
-func (s *state) settled(now int64, out *effects) {
-	s.finish(now, out)
+func (s *state) settled(now int64, q *Queue, out *effects) {
+	s.finish(now, q, out)
 	out.flushDeliveries()
 }
 

@@ -14,7 +14,9 @@ var routers = sync.Pool{New: func() any { return new(exchange.Router) }}
 
 // DeadLetter implements queue.Owner: it publishes m to the dead-letter exchange, if there is one, but for queues that m
 // would go round to for ever.
-func (v *VHost) DeadLetter(q *queue.Queue, s *queue.Settings, m *amqp.Message, why queue.Reason) {
+func (v *VHost) DeadLetter(q *queue.Queue, s *queue.Settings, m *amqp.Message, why queue.Reason, arrived func()) {
+	w := &arrival{left: 1, done: arrived}
+	defer w.Confirmed([]uint64{0}, true)
 	if _, ok := v.Table().Exchange(s.DLX); !ok {
 		return
 	}
@@ -23,12 +25,12 @@ func (v *VHost) DeadLetter(q *queue.Queue, s *queue.Settings, m *amqp.Message, w
 		v.broker.opt.Log.Error("a message could not be dead-lettered", "queue", q.Config().Name, "vhost", v.Name, "error", err)
 		return
 	}
-	v.post(s.DLX, l.Message, l.Key, l.Extra, l.Cycles)
+	v.post(s.DLX, l.Message, l.Key, l.Extra, l.Cycles, w)
 	l.Message.Release(1)
 }
 
 // post routes m and leaves it in the inboxes of the queues found, except those that skip, without waiting.
-func (v *VHost) post(name string, m *amqp.Message, key string, extra []string, skip func(queue string) bool) (routed bool) {
+func (v *VHost) post(name string, m *amqp.Message, key string, extra []string, skip func(queue string) bool, w *arrival) (routed bool) {
 	t := v.Table()
 	x, ok := t.Exchange(name)
 	if !ok {
@@ -46,11 +48,45 @@ func (v *VHost) post(name string, m *amqp.Message, key string, extra []string, s
 	}
 	for _, q := range found {
 		if skip == nil || !skip(q.Name) {
-			q.Value.(*Queue).Post(queue.Publish(m, nil, 0))
+			if w == nil || w.done == nil {
+				q.Value.(*Queue).Post(queue.Publish(m, nil, 0))
+			} else {
+				w.expect()
+				q.Value.(*Queue).Post(queue.Publish(m, w, 0))
+			}
 			routed = true
 		}
 	}
 	return routed
+}
+
+// Lost implements queue.Owner.
+func (v *VHost) Lost(q *queue.Queue, n int) {
+	v.broker.opt.Log.Error("messages could not be read back from disk", "queue", q.Config().Name, "vhost", v.Name, "messages", n)
+}
+
+// An arrival waits for a dead letter to be safe in all queues that it goes to.
+type arrival struct {
+	mu   sync.Mutex // guards left
+	left int
+	done func() // nil if nobody wants to know
+}
+
+func (a *arrival) expect() {
+	a.mu.Lock()
+	a.left++
+	a.mu.Unlock()
+}
+
+// Confirmed implements queue.Publisher. A queue that refuses the letter has done with it too.
+func (a *arrival) Confirmed(seqs []uint64, _ bool) {
+	a.mu.Lock()
+	a.left -= len(seqs)
+	last := a.left == 0
+	a.mu.Unlock()
+	if last && a.done != nil {
+		a.done()
+	}
 }
 
 // routing returns what routing looks at in a message with the properties f.
