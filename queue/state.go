@@ -249,6 +249,10 @@ func (s *state) finish(now int64, q *Queue, out *effects) {
 	}
 	if s.ready.n == 0 && s.unacked.n == 0 {
 		s.arena.rest()
+		if len(s.members) == 0 {
+			s.ready.rest()
+			s.unacked.rest()
+		}
 	}
 }
 
