@@ -130,7 +130,7 @@ func TestDamage(t *testing.T) {
 				t.Fatal(err)
 			}
 			used := len(bytes.TrimRight(data, "\x00"))
-			step := max(1, used/12)
+			step := max(1, used/6)
 			if testing.Short() {
 				step = max(1, used/3)
 			}
