@@ -190,7 +190,7 @@ func (m *Message) Derive(address, header []byte) (*Message, error) {
 
 // SetFacts keeps what of f travels with the message. An expiration that is no number counts as absent.
 func (m *Message) SetFacts(f Facts) {
-	m.Flags, m.Persistent, m.Priority = f.Flags, f.Persistent, f.Priority
+	m.Flags, m.Persistent, m.Priority = f.Flags, f.Mode == 2, f.Priority
 	m.Expiration = -1
 	if f.Expiration != nil {
 		if ms, ok := ParseExpiration(f.Expiration); ok {

@@ -42,7 +42,7 @@ type Properties struct {
 // Facts are those properties of a content header that a broker acts on, as slices of it.
 type Facts struct {
 	Flags       uint16 // the property flags: which properties are present
-	Persistent  bool   // delivery-mode 2
+	Mode        uint8  // delivery-mode, 0 if absent: 1 transient, 2 persistent
 	Priority    uint8  // 0 if absent
 	Expiration  []byte // nil if absent, as below
 	UserID      []byte
@@ -80,7 +80,7 @@ func ParseFacts(header []byte) (Facts, error) {
 		r.fail(f.Headers.Check())
 	}
 	if f.Flags&FlagDeliveryMode != 0 {
-		f.Persistent = r.octet() == 2
+		f.Mode = r.octet()
 	}
 	if f.Flags&(FlagDeliveryMode-1) != 0 {
 		f.parseRest(&r)
@@ -129,16 +129,16 @@ const MaxExpiration = 315360000000
 
 // ParseExpiration reads the expiration property: milliseconds as decimal digits.
 func ParseExpiration(s []byte) (ms int64, ok bool) {
-	if len(s) == 0 || len(s) > 12 {
-		return 0, false
+	if len(s) > 1 && s[0] == '+' { // RabbitMQ takes it
+		s = s[1:]
 	}
 	for _, c := range s {
-		if c < '0' || c > '9' {
+		if c < '0' || c > '9' || ms > MaxExpiration {
 			return 0, false
 		}
 		ms = ms*10 + int64(c-'0')
 	}
-	return ms, ms <= MaxExpiration
+	return ms, len(s) > 0 && ms <= MaxExpiration
 }
 
 // ParseProperties decodes all properties from the payload of a content header. The result shares no memory with it.

@@ -32,7 +32,7 @@ func withFlags(p Properties, flags uint16) Properties {
 // compareFacts fails the test unless f says of the same header what p says.
 func compareFacts(t *testing.T, f Facts, p Properties) {
 	t.Helper()
-	if f.Flags != p.Flags || f.Persistent != (p.DeliveryMode == 2) || f.Priority != p.Priority || f.Timestamp != uint64(p.Timestamp) {
+	if f.Flags != p.Flags || (f.Mode == 2) != (p.DeliveryMode == 2) || f.Priority != p.Priority || f.Timestamp != uint64(p.Timestamp) {
 		t.Errorf("facts %+v of properties %+v", f, p)
 	}
 	for _, tt := range []struct {

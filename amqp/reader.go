@@ -161,6 +161,16 @@ func (r *Reader) frameError(kind uint8, payload []byte, reason string) *Error {
 	return Errorf(FrameError, "type %d, %s octets = <<%s>>: %s", kind, which, erlangBinary(payload), reason)
 }
 
+// Fault returns an error that describes f as RabbitMQ does: its type and the first octets of its payload, then reason.
+func (f Frame) Fault(code Code, reason string) *Error {
+	e := new(Reader).frameError(f.Type, f.Payload, reason)
+	e.Code = code
+	if reason == "" {
+		e.Text = strings.TrimSuffix(e.Text, ": ")
+	}
+	return e
+}
+
 // erlangBinary writes b as Erlang prints the inside of a binary: quoted if it is text, as numbers if not.
 func erlangBinary(b []byte) string {
 	const escaped, letters = "\"\\\b\t\n\v\f\r\x1b", `"\btnvfre`

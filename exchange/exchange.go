@@ -89,6 +89,9 @@ func Types() []string {
 // CheckType returns COMMAND_INVALID if there is no such type of exchange. RabbitMQ looks at the type before all else in
 // an exchange.declare that is not passive.
 func CheckType(typ string) error {
+	if typ == "" {
+		return amqp.Errorf(amqp.CommandInvalid, "invalid exchange type ''")
+	}
 	if kinds[typ] == nil {
 		return amqp.Errorf(amqp.CommandInvalid, "unknown exchange type '%s'", typ)
 	}

@@ -74,7 +74,7 @@ func (q *Queue) Cancel(c *Consumer) (last bool) {
 // Leave ends a session's use of the queue: its consumers go, and its unsettled deliveries are ready again. last says
 // that it took away the queue's last consumer.
 func (q *Queue) Leave(sess Session) (last bool) {
-	q.do(func(now int64) { last = q.state.leave(now, sess) })
+	q.do(func(now int64) { last = q.state.leave(now, sess, &q.work.out) })
 	return last
 }
 
@@ -87,14 +87,14 @@ func (q *Queue) Recover(sess Session) {
 			return
 		}
 		for _, h := range s.unacked.handles(m) {
-			s.settle(h, requeued, &q.out)
+			s.settle(h, requeued, &q.work.out)
 		}
 	})
 }
 
 // Get passes the first message to sess.Got; it returns false if there is none. With noAck the message is gone.
 func (q *Queue) Get(sess Session, noAck bool) (got bool, err error) {
-	if !q.do(func(now int64) { got = q.state.get(now, sess, noAck, q, &q.out) }) {
+	if !q.do(func(now int64) { got = q.state.get(now, sess, noAck, q, &q.work.out) }) {
 		return false, q.errGone()
 	}
 	return got, nil
@@ -108,15 +108,20 @@ func (q *Queue) Purge() (n int, err error) {
 	return n, nil
 }
 
-// Set changes the settings of the running queue.
+// Set changes the settings of the running queue. A TTL is for messages to come; a time to expire begins now; all else holds
+// at once, and for messages that are there.
 func (q *Queue) Set(set Settings) {
 	q.do(func(now int64) {
 		s := &q.state
-		s.set = set
-		if !set.ExpireAnywhere {
-			s.expiries = nil
+		if set.Expires != s.set.Expires {
+			s.lastUsed = now
 		}
-		s.trim(&q.out)
+		anywhere := s.set.ExpireAnywhere
+		s.set = set
+		if set.ExpireAnywhere != anywhere {
+			s.indexExpiries()
+		}
+		s.trim(&q.work.out)
 	})
 }
 
@@ -137,7 +142,7 @@ func (q *Queue) Delete(ifUnused, ifEmpty bool) (n int, err error) {
 			return
 		}
 		n = s.ready.n
-		q.out.gone = s.close()
+		q.work.out.gone = s.close()
 		q.mu.Lock()
 		q.closed = true
 		if q.timer != nil {

@@ -12,6 +12,8 @@ type consumers struct {
 	all    []*Consumer // in order of registration
 	groups []*group    // by priority, highest first
 	active *Consumer   // of a queue with a single active consumer
+
+	starved []*Consumer // whose sessions have to resume the queue, in the order in which they were refused
 }
 
 // A group is the consumers of one priority that can take a message, in the order of their turns.
@@ -86,8 +88,19 @@ func (cs *consumers) turn(single bool) *Consumer {
 	return nil
 }
 
+// starve keeps c, which is out of the turns, from taking any until its session resumes the queue.
+func (cs *consumers) starve(c *Consumer) {
+	c.blocked, c.starved = true, true
+	cs.starved = append(cs.starved, c)
+}
+
+// remove takes c out for good: what it still settles does not bring it back.
 func (cs *consumers) remove(c *Consumer) {
 	cs.leave(c)
+	c.gone = true
+	if c.starved {
+		cs.starved = slices.DeleteFunc(cs.starved, func(o *Consumer) bool { return o == c })
+	}
 	cs.all = slices.DeleteFunc(cs.all, func(o *Consumer) bool { return o == c })
 	if !slices.ContainsFunc(cs.all, func(o *Consumer) bool { return o.Priority == c.Priority }) {
 		cs.groups = slices.DeleteFunc(cs.groups, func(g *group) bool { return g == c.group })
@@ -111,25 +124,37 @@ func (s *state) nextConsumer(out *effects) *Consumer {
 		if c.room <= 0 {
 			flushConsumer(c)
 			if c.room = c.Session.Room(c); c.room <= 0 {
-				c.blocked = true
+				s.consumers.starve(c)
 				continue
 			}
 		}
 		if !c.NoAck && !c.Session.Acquire(c) {
-			c.blocked = true
+			s.consumers.starve(c)
 			continue
 		}
 		return c
 	}
 }
 
-// unblock lets c take its turns again if its own prefetch allows; whether its session has room shows at its turn.
+// unblock lets c take its turns again if its own prefetch allows it.
 func (s *state) unblock(c *Consumer) {
-	if c.blocked && (c.Prefetch == 0 || c.unacked < c.Prefetch) {
+	if c.blocked && !c.starved && !c.gone && (c.Prefetch == 0 || c.unacked < c.Prefetch) {
 		c.blocked = false
 		s.consumers.enter(c)
 		s.dirty = true
 	}
+}
+
+// resume lets the consumers for which their sessions had no room or no place try again, in the order in which they were
+// refused.
+func (s *state) resume() {
+	starved := s.consumers.starved
+	for i, c := range starved {
+		c.starved = false
+		s.unblock(c)
+		starved[i] = nil
+	}
+	s.consumers.starved = starved[:0]
 }
 
 // consume adds a consumer.
@@ -164,7 +189,7 @@ func (s *state) cancel(now int64, c *Consumer) (last bool) {
 
 // leave ends a session: its consumers go and what it has not settled is ready again. last says that it took away the
 // last consumer.
-func (s *state) leave(now int64, sess Session) (last bool) {
+func (s *state) leave(now int64, sess Session, out *effects) (last bool) {
 	m := s.members[sess]
 	if m == nil {
 		return false
@@ -177,9 +202,7 @@ func (s *state) leave(now int64, sess Session) (last bool) {
 		}
 	}
 	for _, h := range s.unacked.handles(m) {
-		if d, ok := s.unacked.take(h); ok {
-			s.giveBack(d.item)
-		}
+		s.settle(h, requeued, out)
 	}
 	delete(s.members, sess)
 	return last

@@ -45,7 +45,13 @@ func NewLetter(m *amqp.Message, name string, s *Settings, why Reason, now time.T
 	}
 	p.Flags = p.Flags&^amqp.FlagExpiration | amqp.FlagHeaders
 	l.Message, err = m.Derive(amqp.AppendAddress(nil, s.DLX, l.Key), amqp.AppendHeader(nil, &p, uint64(m.Size)))
-	return l, err
+	if err != nil {
+		return nil, err
+	}
+	if !s.HasDLKey {
+		l.Message.Hide(m.HiddenKeys())
+	}
+	return l, nil
 }
 
 // noteDeath puts death in front of the headers' x-death, or counts it there if the same queue and reason are in it.
@@ -57,6 +63,10 @@ func noteDeath(headers, death amqp.Table) (amqp.Table, amqp.Array) {
 		for _, name := range []string{"reason", "queue", "exchange"} {
 			headers = headers.With("x-first-death-"+name, text(name))
 		}
+	}
+	if len(deaths) > 1 {
+		deaths = slices.Clone(deaths)
+		slices.Reverse(deaths) // a quirk of RabbitMQ's: grouping them turns them round
 	}
 	entry := append(amqp.Table{{Name: "count", Value: int64(1)}}, death...)
 	var others amqp.Array
@@ -123,19 +133,18 @@ func longstrs(keys []string) amqp.Array {
 	return a
 }
 
-// countDelivery returns m with the header x-delivery-count set to n, and releases m. Messages of ordinary queues never
-// come here.
+// countDelivery returns a copy of m with the header x-delivery-count set to n, with a reference that the caller must
+// release; nil if m's header is damaged. Messages of ordinary queues never come here.
 func countDelivery(m *amqp.Message, n uint32) *amqp.Message {
 	p, err := amqp.ParseProperties(m.Header)
 	if err != nil {
-		return m
+		return nil
 	}
 	p.Headers = p.Headers.With("x-delivery-count", int64(n))
 	p.Flags |= amqp.FlagHeaders
 	counted, err := m.Derive(m.Address, amqp.AppendHeader(nil, &p, uint64(m.Size)))
 	if err != nil {
-		return m
+		return nil
 	}
-	m.Release(1)
 	return counted
 }

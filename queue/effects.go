@@ -33,7 +33,7 @@ func flushConsumer(c *Consumer) {
 	c.Session.Deliver(c, c.batch)
 	for i := range c.batch {
 		d := &c.batch[i]
-		if d.Handle == owned {
+		if d.release {
 			d.Message.Release(1)
 		}
 		d.Message = nil
@@ -44,15 +44,21 @@ func flushConsumer(c *Consumer) {
 	}
 }
 
-// owned marks a delivery without acknowledgement whose message the queue held.
-var owned = Handle{slot: 0, gen: 1}
-
 func (out *effects) flushDeliveries() {
 	for i, c := range out.touched {
 		flushConsumer(c)
 		out.touched[i] = nil
 	}
 	out.touched = out.touched[:0]
+}
+
+// trimmed returns s without its elements, and without its memory if that is large: one batch in a million expires, or
+// confirms, as much at once.
+func trimmed[T any](s []T) []T {
+	if cap(s) > 1<<14 {
+		return nil
+	}
+	return s[:0]
 }
 
 func (out *effects) flush(q *Queue) {
@@ -67,7 +73,7 @@ func (out *effects) flush(q *Queue) {
 		}
 		first.to.Confirmed(out.seqs, first.ok)
 	}
-	out.confirms = out.confirms[:0]
+	out.confirms = trimmed(out.confirms)
 	for i := range out.dead {
 		d := &out.dead[i]
 		if d.settings.DeadLetter {
@@ -78,7 +84,7 @@ func (out *effects) flush(q *Queue) {
 		}
 		*d = deadLetter{}
 	}
-	out.dead = out.dead[:0]
+	out.dead = trimmed(out.dead)
 	for _, c := range out.gone {
 		c.Session.Cancelled(c)
 	}

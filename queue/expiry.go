@@ -62,11 +62,41 @@ func (s *state) tick(now int64, out *effects) {
 	s.expire(now, out)
 	if s.set.Expires > 0 && len(s.consumers.all) == 0 && s.lastUsed+s.set.Expires.Milliseconds() <= now {
 		out.expired = true
+		s.lastUsed = now // if the queue is still there when the time is up again, the owner is told again
 	}
 }
 
-// expiries orders the messages of a queue with ExpireAnywhere by their time. An entry outlives its message: one that is
-// not ready when its time comes is dropped, and a message that comes back gets a new one.
+// indexExpiries makes expiries anew from what is ready.
+func (s *state) indexExpiries() {
+	s.expiries = nil
+	if !s.set.ExpireAnywhere {
+		return
+	}
+	for l := range s.ready.levels {
+		s.ready.levels[l].each(func(it *item) {
+			if it.expires != 0 {
+				s.expiries = append(s.expiries, expiryEntry{it.expires, it.seq})
+			}
+		})
+	}
+	heap.Init(&s.expiries)
+}
+
+// willExpire notes an item that has become ready, and that may expire wherever it stands. Entries of messages that went
+// another way are cleared out when they are most.
+func (s *state) willExpire(it *item) {
+	if it.expires == 0 || !s.set.ExpireAnywhere {
+		return
+	}
+	if len(s.expiries) > 2*s.ready.n+64 {
+		s.indexExpiries()
+		return
+	}
+	s.expiries.push(it.expires, it.seq)
+}
+
+// expiries orders the messages of a queue with ExpireAnywhere by their time. An entry may outlive
+// its message: one that is not ready when its time comes is dropped, and a message that comes back gets a new one.
 type expiries []expiryEntry
 
 type expiryEntry struct {

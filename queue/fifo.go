@@ -60,6 +60,12 @@ func (f *fifo) pop() item {
 	p.msg = nil
 	f.head = (f.head + 1) & (len(f.ring) - 1)
 	f.n--
+	f.shrink()
+	return it
+}
+
+// shrink gives memory back when little of the ring is in use.
+func (f *fifo) shrink() {
 	if f.n == 0 {
 		f.head = 0
 		if len(f.ring) > 1024 {
@@ -68,7 +74,16 @@ func (f *fifo) pop() item {
 	} else if f.n < len(f.ring)/8 && len(f.ring) > 4096 {
 		f.resize(len(f.ring) / 4)
 	}
-	return it
+}
+
+// each calls g with every item, in no order.
+func (f *fifo) each(g func(*item)) {
+	for i := range f.back {
+		g(&f.back[i])
+	}
+	for i := range f.n {
+		g(f.at(i))
+	}
 }
 
 // restore puts an item back in its old place.
@@ -149,5 +164,6 @@ func (f *fifo) remove(seq uint64) (item, bool) {
 		f.at(f.n - 1).msg = nil
 	}
 	f.n--
+	f.shrink()
 	return it, true
 }

@@ -34,9 +34,16 @@ type Queue struct {
 
 	// owned by the runner
 	state state
-	spare []Event
-	out   effects
+	work  *work // nil while nobody runs the queue
 }
+
+// work is the scratch memory of a runner. An idle queue has none.
+type work struct {
+	out   effects // owned by the runner
+	spare []Event // for the next inbox; guarded by the queue's mu
+}
+
+var works = sync.Pool{New: func() any { return new(work) }}
 
 // An Event is something that happens to a queue.
 type Event struct {
@@ -92,7 +99,9 @@ func New(cfg Config, set Settings, owner Owner, inboxMax int) *Queue {
 	q := &Queue{cfg: cfg, owner: owner, inboxMax: inboxMax}
 	q.state = state{cfg: &q.cfg, set: set, ready: newReady(cfg.MaxPriority), lastUsed: time.Now().UnixMilli()}
 	if set.Expires > 0 {
+		q.mu.Lock() // the timer may fire before arm returns
 		q.arm()
+		q.mu.Unlock()
 	}
 	return q
 }
@@ -107,6 +116,7 @@ func (q *Queue) Submit(events []Event) {
 	q.mu.Lock()
 	if !q.running && !q.closed {
 		q.running = true
+		q.work = works.Get().(*work)
 		q.mu.Unlock()
 		q.step(events)
 		q.run(true)
@@ -117,8 +127,10 @@ func (q *Queue) Submit(events []Event) {
 		refuse(events)
 		return
 	}
-	q.leave(events)
-	wait := q.overfull(events)
+	var wait <-chan struct{}
+	if publishes := q.leave(events); publishes && q.bytes > q.inboxMax {
+		wait = q.full()
+	}
 	q.mu.Unlock()
 	if wait != nil {
 		<-wait
@@ -133,31 +145,37 @@ func (q *Queue) Post(ev Event) {
 		refuse([]Event{ev})
 		return
 	}
-	q.leave([]Event{ev})
 	start := !q.running
-	q.running = true
+	if start {
+		q.running = true
+		q.work = works.Get().(*work)
+	}
+	q.leave([]Event{ev})
 	q.mu.Unlock()
 	if start {
 		go q.run(false) // ends when the inbox is empty
 	}
 }
 
-// leave puts events in the inbox, with a reference for each message. q.mu is held.
-func (q *Queue) leave(events []Event) {
+// leave puts events in the inbox, with a reference for each message, and reports whether there are messages among them.
+// q.mu is held.
+func (q *Queue) leave(events []Event) (publishes bool) {
 	for i := range events {
 		if m := events[i].msg; m != nil {
 			m.Retain(1)
 			q.bytes += m.Footprint()
+			publishes = true
 		}
 	}
+	if q.inbox == nil {
+		q.inbox, q.work.spare = q.work.spare, nil
+	}
 	q.inbox = append(q.inbox, events...)
+	return publishes
 }
 
-// overfull returns what to wait for if events holds messages and the inbox is over its limit. q.mu is held.
-func (q *Queue) overfull(events []Event) <-chan struct{} {
-	if q.bytes <= q.inboxMax || events[len(events)-1].msg == nil && events[0].msg == nil {
-		return nil
-	}
+// full returns what a publisher waits for when the inbox holds more than its limit. q.mu is held.
+func (q *Queue) full() <-chan struct{} {
 	if q.drained == nil {
 		q.drained = make(chan struct{})
 	}
@@ -182,10 +200,19 @@ const runRounds = 8
 
 // run empties the inbox. The caller is the runner, and ceases to be.
 func (q *Queue) run(guest bool) {
+	var used []Event
 	for round := 0; ; round++ {
 		q.mu.Lock()
+		if used != nil {
+			q.work.spare = used[:0]
+		}
 		if len(q.inbox) == 0 {
+			if q.inbox != nil {
+				q.work.spare, q.inbox = q.inbox, nil
+			}
 			q.arm()
+			works.Put(q.work)
+			q.work = nil
 			q.running = false
 			q.mu.Unlock()
 			return
@@ -196,7 +223,7 @@ func (q *Queue) run(guest bool) {
 			return
 		}
 		batch := q.inbox
-		q.inbox = q.spare[:0]
+		q.inbox, q.work.spare = q.work.spare, nil
 		q.bytes = 0
 		if q.drained != nil {
 			close(q.drained)
@@ -213,13 +240,13 @@ func (q *Queue) run(guest bool) {
 		if cap(batch) > 1<<14 {
 			batch = nil
 		}
-		q.spare = batch
+		used = batch
 	}
 }
 
 // step applies a batch of events and hands over its effects. The caller is the runner.
 func (q *Queue) step(events []Event) {
-	s, out := &q.state, &q.out
+	s, out := &q.state, &q.work.out
 	now := time.Now().UnixMilli()
 	for i := range events {
 		ev := &events[i]
@@ -255,13 +282,6 @@ func (s *state) settled(now int64, out *effects) {
 	out.flushDeliveries()
 }
 
-// resume lets every blocked consumer try again.
-func (s *state) resume() {
-	for _, c := range s.consumers.all {
-		s.unblock(c)
-	}
-}
-
 // do runs f as the runner, after what was submitted before, and waits for it. It returns false, without f having run, if
 // the queue is deleted.
 func (q *Queue) do(f func(now int64)) bool {
@@ -273,7 +293,7 @@ func (q *Queue) do(f func(now int64)) bool {
 	return ran
 }
 
-// arm sets the timer to the state's deadline. The caller is the runner and holds q.mu, or nobody else knows q yet.
+// arm sets the timer to the state's deadline. The caller is the runner, or nobody else knows q yet; q.mu is held.
 func (q *Queue) arm() {
 	at := q.state.deadline()
 	if at == q.timerAt || q.closed {

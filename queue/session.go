@@ -38,6 +38,8 @@ type Delivery struct {
 	Handle      Handle // to settle it; meaningless if it needs no acknowledgement
 	Queue       *Queue
 	Redelivered bool
+
+	release bool // the queue releases Message once the session has had it
 }
 
 // A Consumer takes deliveries from one queue. The session makes it; the fields below the line are the queue's.
@@ -60,7 +62,9 @@ type Consumer struct {
 	unacked int
 	room    int // bytes that may still be delivered without asking the session
 	batch   []Delivery
-	blocked bool
+	blocked bool // takes no turns: its prefetch is used up, or it is starved
+	starved bool // its session had no room or no place for it
+	gone    bool // it was cancelled
 	ready   bool // is in a ring of ready consumers
 	next    *Consumer
 }

@@ -36,14 +36,14 @@ func (c *Config) String() string { return fmt.Sprintf("queue '%s' in vhost '%s'"
 // publish takes in a message that is borrowed from the publisher.
 func (s *state) publish(now int64, m *amqp.Message, out *effects) (ok bool) {
 	s.counters.Published++
+	if s.dirty {
+		s.pump(now, out) // what came before m may make room for it
+	}
 	if s.set.Overflow != DropHead && s.overflows(m) {
-		if s.set.Overflow == RejectPublishDLX {
+		if s.set.Overflow == RejectPublishDLX && s.set.DeadLetter {
 			out.dead = append(out.dead, deadLetter{msg: s.arena.adopt(m), reason: MaxLen, settings: s.set, owned: true})
 		}
 		return false
-	}
-	if s.dirty {
-		s.pump(now, out)
 	}
 	s.seq++
 	it := item{msg: m, seq: s.seq, expires: s.expiry(now, m)}
@@ -67,22 +67,15 @@ func (s *state) publish(now int64, m *amqp.Message, out *effects) (ok bool) {
 
 func (s *state) enqueue(it item) {
 	s.ready.push(it)
-	if it.expires != 0 && s.set.ExpireAnywhere {
-		s.expiries.push(it.expires, it.seq)
-	}
+	s.willExpire(&it)
 }
 
-// send delivers it to c. ownsNoAck says that a delivery without acknowledgement gives up a reference of the queue's.
-func (s *state) send(c *Consumer, it item, ownsNoAck bool, out *effects) {
-	d := Delivery{Message: it.msg, Queue: c.queue, Redelivered: it.redeliver}
-	if it.redeliver {
-		s.counters.Redelivered++
-	}
+// send delivers it to c. held says that the queue holds a reference to the message, which a delivery that needs no
+// acknowledgement gives up.
+func (s *state) send(c *Consumer, it item, held bool, out *effects) {
+	d := s.delivery(it, c.queue, c.NoAck && held, it.deliveries > 0)
 	if c.NoAck {
 		s.counters.DeliveredNoAck++
-		if ownsNoAck {
-			d.Handle = owned
-		}
 	} else {
 		s.counters.Delivered++
 		d.Handle = s.unacked.add(it, c.member, c)
@@ -97,12 +90,31 @@ func (s *state) send(c *Consumer, it item, ownsNoAck bool, out *effects) {
 	s.consumers.enter(c)
 }
 
+// delivery returns it as a session gets it. last says that the queue keeps nothing of it; count, that the client is told
+// how often the message came back, if the queue counts.
+func (s *state) delivery(it item, q *Queue, last, count bool) Delivery {
+	d := Delivery{Message: it.msg, Queue: q, Redelivered: it.redeliver, release: last}
+	if it.redeliver {
+		s.counters.Redelivered++
+	}
+	if count && (s.cfg.Quorum || s.set.DeliveryLimit >= 0) {
+		if counted := countDelivery(it.msg, it.deliveries); counted != nil {
+			if last {
+				it.msg.Release(1)
+			}
+			d.Message, d.release = counted, true
+		}
+	}
+	return d
+}
+
 // deliverOverhead is about what framing adds to a delivery, bytes.
 const deliverOverhead = 64
 
 // pump brings waiting messages and consumers together.
 func (s *state) pump(now int64, out *effects) {
 	s.dirty = false
+	s.trim(out) // what came back may be too much, and goes though a consumer waits for it, as in RabbitMQ
 	for s.ready.n > 0 {
 		if p := s.ready.peek(); p.expires != 0 && p.expires <= now {
 			s.drop(s.ready.pop(), Expired, out)
@@ -113,9 +125,6 @@ func (s *state) pump(now int64, out *effects) {
 			return
 		}
 		s.send(c, s.ready.pop(), true, out)
-	}
-	if s.unacked.n == 0 {
-		s.arena.rest()
 	}
 }
 
@@ -138,6 +147,10 @@ func (s *state) trim(out *effects) {
 
 // drop lets go of an item and dead-letters it.
 func (s *state) drop(it item, why Reason, out *effects) {
+	if !s.set.DeadLetter {
+		it.msg.Release(1)
+		return
+	}
 	out.dead = append(out.dead, deadLetter{msg: it.msg, reason: why, settings: s.set, owned: true})
 }
 
@@ -180,13 +193,8 @@ func (s *state) settle(h Handle, v verdict, out *effects) {
 func (s *state) giveBack(it item) {
 	it.deliveries++
 	it.redeliver = true
-	if s.set.DeliveryLimit >= 0 || s.cfg.Quorum {
-		it.msg = countDelivery(it.msg, it.deliveries)
-	}
 	s.ready.restore(it)
-	if it.expires != 0 && s.set.ExpireAnywhere {
-		s.expiries.push(it.expires, it.seq)
-	}
+	s.willExpire(&it)
 	s.dirty = true
 }
 
@@ -194,8 +202,10 @@ func (s *state) giveBack(it item) {
 func (s *state) finish(now int64, out *effects) {
 	if s.dirty {
 		s.pump(now, out)
-		s.trim(out)
 		s.expire(now, out)
+	}
+	if s.ready.n == 0 && s.unacked.n == 0 {
+		s.arena.rest()
 	}
 }
 
@@ -204,16 +214,10 @@ func (s *state) get(now int64, sess Session, noAck bool, q *Queue, out *effects)
 	s.lastUsed = now
 	s.pump(now, out)
 	s.expire(now, out)
-	for s.ready.n > 0 {
+	if s.ready.n > 0 {
 		it := s.ready.pop()
-		if it.expires != 0 && it.expires <= now {
-			s.drop(it, Expired, out)
-			continue
-		}
-		d := Delivery{Message: it.msg, Queue: q, Redelivered: it.redeliver}
-		if it.redeliver {
-			s.counters.Redelivered++
-		}
+		s.expire(now, out)                                          // what stood behind it may have waited for its turn
+		d := s.delivery(it, q, noAck, it.redeliver || s.cfg.Quorum) // RabbitMQ shows a zero to basic.get only
 		if noAck {
 			s.counters.GotNoAck++
 		} else {
@@ -221,8 +225,8 @@ func (s *state) get(now int64, sess Session, noAck bool, q *Queue, out *effects)
 			d.Handle = s.unacked.add(it, s.member(sess), nil)
 		}
 		sess.Got(d, noAck, s.ready.n)
-		if noAck {
-			it.msg.Release(1)
+		if d.release {
+			d.Message.Release(1)
 		}
 		return true
 	}
@@ -238,9 +242,6 @@ func (s *state) purge() int {
 		it.msg.Release(1)
 	}
 	s.expiries = nil
-	if s.unacked.n == 0 {
-		s.arena.rest()
-	}
 	return n
 }
 

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/warrenmq/warren/amqp"
@@ -26,15 +27,18 @@ var queueArguments = []struct {
 	{"x-max-in-memory-bytes", checkNonNegative, "quorum"},
 	{"x-max-priority", checkMaxPriority, "classic"},
 	{"x-overflow", oneOf("invalid_overflow", "drop-head", "reject-publish", "reject-publish-dlx"), ""},
-	{"x-queue-mode", oneOf(`"invalid queue mode"`, "default", "lazy"), "classic"},
+	{"x-queue-mode", oneOf(`"unsupported queue mode '%s'"`, "default", "lazy"), "classic"},
 	{"x-queue-version", checkVersion, "classic"},
 	{"x-single-active-consumer", checkBool, ""},
 	{"x-queue-type", checkType, ""},
 	{"x-quorum-initial-group-size", checkGroupSize, "quorum"},
-	{"x-delivery-limit", checkNonNegative, ""},
-	{"x-queue-master-locator", checkString, "classic"},
+	{"x-delivery-limit", checkLimit, ""},
+	{"x-queue-master-locator", oneOf(`"unsupported queue master locator '%s'"`, "min-masters", "client-local", "random"), "classic"},
 	{"x-queue-leader-locator", checkString, ""},
 	{"x-expire-anywhere", checkBool, ""},
+	{"x-max-age", checkString, "stream"},
+	{"x-stream-max-segment-size-bytes", checkNonNegative, "stream"},
+	{"x-initial-cluster-size", checkGroupSize, "stream"},
 }
 
 // configure checks the arguments of a queue to be made and reads them.
@@ -143,6 +147,9 @@ func checkNonNegative(v any, _ amqp.Table) string {
 	return ""
 }
 
+// checkLimit takes a negative delivery limit too: none.
+func checkLimit(v any, _ amqp.Table) string { return checkInt(v) }
+
 func checkTTL(v any, args amqp.Table) string {
 	if reason := checkNonNegative(v, args); reason != "" {
 		return reason
@@ -179,7 +186,7 @@ func checkMaxPriority(v any, args amqp.Table) string {
 
 func checkBool(v any, _ amqp.Table) string {
 	if _, ok := v.(bool); !ok {
-		return fmt.Sprintf(`"expected boolean, got %s"`, amqp.TypeName(v))
+		return fmt.Sprintf("{unacceptable_type,%s}", amqp.TypeName(v))
 	}
 	return ""
 }
@@ -211,7 +218,7 @@ func oneOf(otherwise string, values ...string) func(any, amqp.Table) string {
 				return ""
 			}
 		}
-		return otherwise
+		return strings.Replace(otherwise, "%s", v.(string), 1)
 	}
 }
 
@@ -248,12 +255,9 @@ func sameField(resource, name string, current, received bool) error {
 func sameArgument(resource, name string, current, received amqp.Table) error {
 	cur, hasCur := current.Lookup(name)
 	rec, hasRec := received.Lookup(name)
-	if name == "x-queue-type" {
-		if !hasCur {
-			cur, hasCur = "classic", true
-		}
-		if !hasRec {
-			rec, hasRec = "classic", true
+	if name == "x-queue-type" { // classic is as good as none
+		if !hasCur && rec == "classic" || !hasRec && cur == "classic" {
+			return nil
 		}
 	}
 	if !hasCur && !hasRec {

@@ -24,6 +24,11 @@ func (v *VHost) DeclareQueue(s QueueSpec, o Owner, may func() error) (*Queue, qu
 		owner = o
 		s.Durable = false // an exclusive queue goes with its connection
 	}
+	if !s.Generated {
+		if err := reserved("queue", s.Name); err != nil {
+			return nil, queue.Stats{}, err
+		}
+	}
 	for {
 		if t, ok := v.Table().Queue(s.Name); ok {
 			q := t.Value.(*Queue)
@@ -35,11 +40,6 @@ func (v *VHost) DeclareQueue(s QueueSpec, o Owner, may func() error) (*Queue, qu
 			}
 			v.remove(q) // it was deleted and its name is about to be free
 			continue
-		}
-		if !s.Generated {
-			if err := reserved("queue", s.Name); err != nil {
-				return nil, queue.Stats{}, err
-			}
 		}
 		cfg, set, err := v.configure(s)
 		if err == nil && may != nil {

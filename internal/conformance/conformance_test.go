@@ -117,6 +117,9 @@ func judge(t *testing.T, s *Script, b *Block, d *Difference, golden []string, li
 
 // TestRabbitMQ checks that the golden answers are RabbitMQ's. It needs the Debian package rabbitmq-server 3.10.8.
 func TestRabbitMQ(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute and a half")
+	}
 	addr := os.Getenv(rabbitAddr)
 	if addr == "" {
 		b, err := StartRabbitMQ(t.TempDir())

@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	patience = 6 * time.Second        // how long an expected answer may take
-	quiet    = 150 * time.Millisecond // what counts as silence when answers are recorded
-	settled  = 100 * time.Millisecond // what counts as silence for "settle"
+	answerTime = 12 * time.Second       // a command's answer may take; RabbitMQ keeps failed logins waiting for 3 s
+	patience   = 3 * time.Second        // what a block makes other channels be sent may take
+	quiet      = 150 * time.Millisecond // without a word counts as silence when answers are recorded
+	settled    = 100 * time.Millisecond // without a word counts as silence for "settle"
 )
 
 // A Runner plays scenarios to the broker at one address.
@@ -76,7 +77,7 @@ func (p *play) block(b *Block) ([]string, error) {
 	if p.Record {
 		p.silence(quiet)
 	} else {
-		p.pump(patience, func() bool { return slices.Equal(p.now.lines(p.vars), b.Want) })
+		p.pump(patience, func() bool { return p.mute() || slices.Equal(p.now.lines(p.vars), b.Want) })
 	}
 	// What is still on its way comes before the answer to a round trip.
 	for _, c := range p.conns {
@@ -167,7 +168,7 @@ func (p *play) low(c *Command, cn *conn, args []string) error {
 		cn.close()
 	case "wait":
 		text := unquote(args[0])
-		p.pump(2*patience, func() bool {
+		p.pump(answerTime, func() bool {
 			for _, e := range p.now.lanes[lane{c.Conn, ch}] {
 				if strings.Contains(e.text(), text) {
 					return true
@@ -249,7 +250,7 @@ func (p *play) publish(c *Command, cn *conn, args []string) error {
 
 // until repeats a command until its answer contains the text; the answers before are dropped.
 func (p *play) until(c *Command) error {
-	deadline := time.Now().Add(2 * patience)
+	deadline := time.Now().Add(answerTime)
 	for {
 		if err := p.run(c.Repeat); err != nil {
 			return err

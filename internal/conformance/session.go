@@ -38,6 +38,16 @@ func (p *play) silence(d time.Duration) {
 	}
 }
 
+// mute reports whether nothing more can come, because all connections have ended and all events are taken.
+func (p *play) mute() bool {
+	for _, c := range p.conns {
+		if !c.ended {
+			return false
+		}
+	}
+	return len(p.conns) > 0 && len(p.events) == 0
+}
+
 // take keeps the books for one event, answers it if that is our part, and notes it.
 func (p *play) take(e event) {
 	c := e.conn
@@ -111,7 +121,7 @@ func (s *channelState) confirm(tag uint64, multiple bool) []uint64 {
 func (p *play) await(c *conn, ch amqp.ChannelID, id amqp.MethodID) bool {
 	seen := len(p.now.lanes[lane{c.name, ch}])
 	ok := false
-	p.pump(2*patience, func() bool {
+	p.pump(answerTime, func() bool {
 		entries := p.now.lanes[lane{c.name, ch}]
 		for ; seen < len(entries); seen++ {
 			if m := entries[seen].event.method; m != nil {
@@ -138,7 +148,7 @@ func (p *play) trip(c *conn, ch amqp.ChannelID) {
 	}
 	s.trips++
 	c.send(ch, &amqp.ExchangeDeclare{Exchange: "amq.direct", Passive: true})
-	p.pump(2*patience, func() bool { return c.ended || !s.open || s.trips == 0 })
+	p.pump(answerTime, func() bool { return c.ended || !s.open || s.trips == 0 })
 }
 
 func (p *play) dial(name string) (*conn, error) {
@@ -255,7 +265,7 @@ func (r *Runner) Version() (string, error) {
 	}
 	c.write([]byte(amqp.ProtocolHeader))
 	var start *amqp.ConnectionStart
-	if !p.pump(patience, func() bool {
+	if !p.pump(answerTime, func() bool {
 		e, _ := p.now.last("a", 0)
 		start, _ = e.method.(*amqp.ConnectionStart)
 		return start != nil
@@ -274,7 +284,7 @@ func (p *play) step(c *conn, id amqp.MethodID) bool {
 		e, ok := p.now.last(c.name, 0)
 		return ok && e.conn == c && e.method != nil && e.method.ID() == id
 	}
-	p.pump(2*patience, func() bool { return c.ended || came() })
+	p.pump(answerTime, func() bool { return c.ended || came() })
 	if !came() {
 		return false
 	}
@@ -324,7 +334,7 @@ func (p *play) clean() error {
 	if err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(patience); ; {
+	for deadline := time.Now().Add(answerTime); ; {
 		cmd := &Command{Conn: "janitor", Channel: 1}
 		locked := false
 		for _, d := range p.declared {

@@ -6,17 +6,17 @@ import (
 	"github.com/warrenmq/warren/amqp"
 )
 
-// notifyBlocked tells a client that takes it that publishers are blocked, or no longer.
-func (c *conn) notifyBlocked(reason string) {
-	if c.phase != open || !c.canBlock {
+// notifyBlocked tells a client that takes it that publishers are blocked, or no longer. It asks for the present reason
+// itself: alarms may come and go faster than readers are poked.
+func (c *conn) notifyBlocked() {
+	reason, _ := c.srv.opt.Broker.Alarms.Reason()
+	if c.phase != open || !c.canBlock || reason == c.told {
 		return
 	}
-	switch {
-	case reason != "":
-		c.told = true
+	c.told = reason
+	if reason != "" {
 		c.send(0, &amqp.ConnectionBlocked{Reason: reason})
-	case c.told:
-		c.told = false
+	} else {
 		c.send(0, &amqp.ConnectionUnblocked{})
 	}
 }
@@ -28,15 +28,13 @@ func (c *conn) waitUnblocked() {
 	c.flush()
 	c.parked.Store(true)
 	defer c.parked.Store(false)
+	c.published.Store(true) // before the reason is looked at: from now on a change pokes
 	for c.phase == open {
 		reason, changed := alarms.Reason()
 		if reason == "" {
 			break
 		}
-		if !c.told {
-			c.published.Store(true)
-			c.notifyBlocked(reason)
-		}
+		c.notifyBlocked()
 		leaving := false
 		c.in.Scan(func(f amqp.Frame) bool {
 			leaving = f.Type == amqp.FrameMethod && f.Channel == 0 && amqp.PeekMethod(f.Payload) == amqp.IDConnectionClose
@@ -65,4 +63,7 @@ func (c *conn) waitUnblocked() {
 		}
 	}
 	c.lastRead.Store(c.srv.clock.Load())
+	if c.in.Buffer() == nil {
+		c.in.Space() // the publish that waited needs a buffer to begin in
+	}
 }

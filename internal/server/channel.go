@@ -18,9 +18,9 @@ type channel struct {
 	// owned by the reader
 	closing   bool // channel.close was sent; everything but its answer is ignored
 	content   content
-	lastQueue string // declared last: what an empty name means
-	prefetch  int    // of consumers to come; 0: no limit
-	joined    map[*broker.Queue]struct{}
+	lastQueue string   // declared last: what an empty name means
+	prefetch  int      // of consumers to come; 0: no limit
+	joined    queueSet // where there may be consumers or unacknowledged deliveries of this channel
 	mode      mode
 	tx        *tx
 	publishes uint64   // in confirm mode: the number of the last publish
@@ -55,8 +55,9 @@ type consumer struct {
 
 // shared is the prefetch that a channel's consumers have together: basic.qos with global set.
 type shared struct {
-	limit, used int
-	starved     []*queue.Queue
+	limit   int // 0: none
+	used    int // deliveries to acknowledge, counted without a limit too: one may come while some are on their way
+	starved []*queue.Queue
 }
 
 func newChannel(c *conn, id amqp.ChannelID) *channel {
@@ -84,8 +85,8 @@ func (ch *channel) frame(f amqp.Frame) error {
 		return ch.body(f.Payload)
 	}
 	if ch.content.expect != 0 {
-		return &amqp.Error{Code: amqp.UnexpectedFrame, Method: amqp.PeekMethod(f.Payload),
-			Text: "expected content " + ch.content.expect.String() + " for class 60, got method frame instead"}
+		return &amqp.Error{Code: amqp.UnexpectedFrame, Method: amqp.IDBasicPublish,
+			Text: ch.content.expect.missing()}
 	}
 	switch id := amqp.PeekMethod(f.Payload); id {
 	case amqp.IDBasicPublish:
@@ -172,9 +173,6 @@ func (ch *channel) method(m amqp.Method) error {
 	case *amqp.TxRollback:
 		return ch.txRollback()
 	}
-	if m.ID().Class() == 10 {
-		return amqp.Errorf(amqp.ChannelError, "method of class connection on channel %d", ch.id)
-	}
 	return amqp.Errorf(amqp.CommandInvalid, "unimplemented method")
 }
 
@@ -243,18 +241,13 @@ func (ch *channel) end() {
 	if ch.tx != nil {
 		ch.tx.drop()
 	}
-	for q := range ch.joined {
+	for q := range ch.joined.queues {
 		if last := q.Leave(ch); last {
 			ch.conn.vhost.Unused(q)
 		}
 	}
-	ch.joined = nil
+	ch.joined = queueSet{}
 }
 
 // join remembers that the channel has to leave q.
-func (ch *channel) join(q *broker.Queue) {
-	if ch.joined == nil {
-		ch.joined = make(map[*broker.Queue]struct{})
-	}
-	ch.joined[q] = struct{}{}
-}
+func (ch *channel) join(q *broker.Queue) { ch.joined.add(ch.conn.vhost, ch.conn, q) }

@@ -45,10 +45,10 @@ type conn struct {
 	partial   []*channel   // with content that has begun to arrive
 	unpin     []pinned     // messages to be let go after the next flush
 	confirms  []*channel   // that have publishes to register
-	exclusive map[*broker.Queue]struct{}
+	exclusive queueSet
 	phase     phase
-	told      bool // connection.blocked was sent
-	n         int  // result of the last read
+	told      string // the reason in the last connection.blocked; "" if it is over
+	n         int    // result of the last read
 	readErr   error
 
 	// channels is changed by the reader under out.mu; the reader reads it without.
@@ -58,6 +58,7 @@ type conn struct {
 	// atomics
 	heartbeat atomic.Int64 // time.Duration
 	lastRead  atomic.Int64 // Unix nanoseconds
+	reading   atomic.Bool  // the reader waits for the socket
 	closeBy   atomic.Int64 // Unix nanoseconds when the socket is closed if the client has not done so; 0: not closing
 	published atomic.Bool
 	parked    atomic.Bool // the reader waits for an alarm to end
@@ -176,30 +177,24 @@ func (c *conn) pin() {
 	}
 }
 
-// fill reads once from the socket, and does what the reader was poked to do. It returns false at the end of the
+// fill reads once from the socket, or does what the reader was poked to do. It returns false at the end of the
 // connection.
 func (c *conn) fill() bool {
-	for {
-		n, err := c.read()
-		if n > 0 {
-			c.in.Filled(n)
-			c.lastRead.Store(c.srv.clock.Load())
-			return true
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			if err == io.EOF && c.phase == open {
-				c.srv.opt.Log.Warn("client unexpectedly closed TCP connection", "connection", c.name)
-			}
-			return false
-		}
-		if c.phase == opening {
-			return false // the handshake took too long
-		}
+	c.reading.Store(true)
+	n, err := c.read()
+	c.reading.Store(false)
+	switch {
+	case n > 0:
+		c.in.Filled(n)
+		c.lastRead.Store(c.srv.clock.Load())
+		return true
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.poked()
-		if c.phase == closed {
-			return false
-		}
+		return c.phase != closed
+	case err == io.EOF && c.phase == open:
+		c.srv.opt.Log.Warn("client unexpectedly closed TCP connection", "connection", c.name)
 	}
+	return false
 }
 
 // read waits for the socket and reads once.
@@ -312,10 +307,10 @@ func (c *conn) closeChannels() {
 	clear(c.channels)
 	c.out.mu.Unlock()
 	c.recent = nil
-	for q := range c.exclusive {
+	for q := range c.exclusive.queues {
 		c.vhost.DeleteQueue(q, false, false)
 	}
-	c.exclusive = nil
+	c.exclusive = queueSet{}
 }
 
 // finish writes what waits, closes the socket, and ends the reader.
@@ -336,9 +331,9 @@ func (c *conn) end() {
 	c.closeChannels()
 	c.in.Close()
 	c.out.mu.Lock()
-	if !c.out.last {
+	polite := c.out.last // then the writer closes the socket
+	if !polite {
 		c.out.dead = true
-		c.nc.Close()
 		if !c.out.writing {
 			c.out.rest()
 		}
@@ -346,6 +341,9 @@ func (c *conn) end() {
 	starved := c.out.starved
 	c.out.starved = nil
 	c.out.mu.Unlock()
+	if !polite {
+		c.nc.Close()
+	}
 	for _, q := range starved {
 		q.Resume()
 	}

@@ -32,7 +32,13 @@ const (
 	body
 )
 
-func (p part) String() string { return [...]string{"", "header", "body"}[p] }
+// missing is what RabbitMQ says when something else comes.
+func (p part) missing() string {
+	if p == body {
+		return "expected content body, got non content body frame instead"
+	}
+	return "expected content header for class 60, got non content header frame instead"
+}
 
 // publish begins a publish: its content follows.
 func (ch *channel) publish(payload []byte) error {
@@ -40,7 +46,7 @@ func (ch *channel) publish(payload []byte) error {
 	if c.srv.opt.Broker.Alarms.Blocked() {
 		payload = bytes.Clone(payload) // reading goes on meanwhile
 		c.waitUnblocked()
-		if c.phase != open {
+		if c.phase != open || ch.closing { // while it waited
 			return nil
 		}
 	}
@@ -65,12 +71,14 @@ func (ch *channel) header(payload []byte) error {
 	case ct.expect == none:
 		return amqp.Errorf(amqp.UnexpectedFrame, "expected method frame, got non method frame instead")
 	case ct.expect != header:
-		return &amqp.Error{Code: amqp.UnexpectedFrame, Method: amqp.IDBasicPublish,
-			Text: "expected content body, got non content body frame instead"}
+		return &amqp.Error{Code: amqp.UnexpectedFrame, Method: amqp.IDBasicPublish, Text: body.missing()}
 	case !ok:
 		return &amqp.Error{Code: amqp.SyntaxError, Method: amqp.IDBasicPublish, Text: "content header is too short"}
-	case class != 60 || payload[2] != 0 || payload[3] != 0: // the weight is always zero
-		return amqp.Errorf(amqp.UnexpectedFrame, "expected content header for class 60, got one for class %d instead", class)
+	case class != 60:
+		return &amqp.Error{Code: amqp.UnexpectedFrame, Method: amqp.IDBasicPublish,
+			Text: fmt.Sprintf("expected content header for class 60, got one for class %d instead", class)}
+	case payload[2] != 0 || payload[3] != 0: // the weight is always zero
+		return &amqp.Error{Code: amqp.UnexpectedFrame, Method: amqp.IDBasicPublish, Text: header.missing()}
 	}
 	if limit := ch.conn.srv.opt.MaxMessageSize; size > uint64(limit) {
 		return &amqp.Error{Code: amqp.PreconditionFailed, Method: amqp.IDBasicPublish,
@@ -91,13 +99,11 @@ func (ch *channel) body(payload []byte) error {
 	case ct.expect == none:
 		return amqp.Errorf(amqp.UnexpectedFrame, "expected method frame, got non method frame instead")
 	case ct.expect != body:
-		return &amqp.Error{Code: amqp.UnexpectedFrame, Method: amqp.IDBasicPublish,
-			Text: "expected content header for class 60, got non content header frame instead"}
+		return &amqp.Error{Code: amqp.UnexpectedFrame, Method: amqp.IDBasicPublish, Text: header.missing()}
 	}
 	ct.got += len(payload)
 	if ct.got > ct.msg.Size {
-		return &amqp.Error{Code: amqp.UnexpectedFrame, Method: amqp.IDBasicPublish,
-			Text: "content body is larger than its header announced"}
+		return &amqp.Error{Code: amqp.UnexpectedFrame, Method: amqp.IDBasicPublish, Text: body.missing()}
 	}
 	ct.msg.AddBody(payload, ch.conn.in.Buffer())
 	if ct.got == ct.msg.Size {
@@ -166,6 +172,9 @@ func (ch *channel) route(m *amqp.Message, f amqp.Facts, mandatory bool) *amqp.Er
 	}
 	if err := ch.mayPublish(r.Exchange, p.RoutingKey); err != nil {
 		return err
+	}
+	if f.Flags&amqp.FlagDeliveryMode != 0 && f.Mode != 1 && f.Mode != 2 {
+		return amqp.Errorf(amqp.PreconditionFailed, "invalid message: {delivery_mode_unknown,%d}", f.Mode)
 	}
 	msg := &c.msg
 	*msg = exchange.Msg{Key: view(p.RoutingKey), Headers: f.Headers, Timestamp: f.Timestamp,
@@ -268,7 +277,7 @@ func (ch *channel) examineHeaders(m *amqp.Message, h amqp.RawTable, msg *exchang
 		}
 		keys, bad := longstrs(v)
 		if bad != "" {
-			return nil, amqp.Errorf(amqp.PreconditionFailed, "invalid message: {unacceptable_type_in_header,\"CC\",%s}", bad)
+			return nil, amqp.Errorf(amqp.PreconditionFailed, "invalid message: {unacceptable_type_in_header,%q,%s}", name, bad)
 		}
 		msg.ExtraKeys = append(msg.ExtraKeys, keys...)
 		if name == "BCC" {
@@ -288,18 +297,16 @@ func (ch *channel) examineHeaders(m *amqp.Message, h amqp.RawTable, msg *exchang
 	return m, err
 }
 
-// longstrs returns the strings of an array; bad names what it is if not that.
+// longstrs returns the strings of an array, without what else is in it; bad names what v is if not an array.
 func longstrs(v any) (keys []string, bad string) {
 	a, ok := v.(amqp.Array)
 	if !ok {
 		return nil, amqp.TypeName(v)
 	}
 	for _, e := range a {
-		s, ok := e.(string)
-		if !ok {
-			return nil, amqp.TypeName(e)
+		if s, ok := e.(string); ok {
+			keys = append(keys, s)
 		}
-		keys = append(keys, s)
 	}
 	return keys, ""
 }

@@ -61,10 +61,7 @@ func (ch *channel) Acquire(qc *queue.Consumer) bool {
 	out.mu.Lock()
 	defer out.mu.Unlock()
 	s := &ch.shared
-	if s.limit == 0 {
-		return true
-	}
-	if s.used < s.limit {
+	if s.limit == 0 || s.used < s.limit {
 		s.used++
 		return true
 	}
@@ -85,6 +82,9 @@ func (ch *channel) Cancelled(qc *queue.Consumer) {
 	defer out.mu.Unlock()
 	if ch.ended || out.dead {
 		return
+	}
+	if cons := ch.consumers[qc.Tag]; cons == nil || &cons.Consumer != qc {
+		return // the client has cancelled it meanwhile; the tag may be another's now
 	}
 	delete(ch.consumers, qc.Tag)
 	if c.canCancel {

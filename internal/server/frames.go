@@ -8,12 +8,15 @@ import (
 func (c *conn) frame(f amqp.Frame) error {
 	if f.Type == amqp.FrameHeartbeat {
 		if f.Channel != 0 {
-			return amqp.Errorf(amqp.UnexpectedFrame, "heartbeat frame on channel %d", f.Channel)
+			return f.Fault(amqp.UnexpectedFrame, "")
 		}
 		return nil
 	}
 	if f.Type < amqp.FrameMethod || f.Type > amqp.FrameBody {
-		return amqp.Errorf(amqp.FrameError, "type %d, channel %d: unknown_frame", f.Type, f.Channel)
+		return f.Fault(amqp.FrameError, "unknown_frame")
+	}
+	if f.Type == amqp.FrameMethod && len(f.Payload) < 4 {
+		return f.Fault(amqp.FrameError, "unknown_frame")
 	}
 	if f.Channel == 0 {
 		return c.connectionFrame(f)
@@ -81,27 +84,24 @@ func (c *conn) connectionFrame(f amqp.Frame) error {
 	case *amqp.ConnectionCloseOk:
 		return nil
 	}
-	if m.ID().Class() != 10 {
-		return &amqp.Error{Code: amqp.ChannelError, Text: "method of class other than connection on channel 0", Method: m.ID()}
-	}
-	return &amqp.Error{Code: amqp.CommandInvalid, Text: "unexpected method in connection state running", Method: m.ID()}
+	return &amqp.Error{Code: amqp.ChannelError, Text: "unexpected method in connection state running", Method: m.ID()}
 }
 
 // openChannel handles a frame on a channel that is not open: only channel.open will do.
 func (c *conn) openChannel(f amqp.Frame) error {
-	id := amqp.PeekMethod(f.Payload)
-	if f.Type != amqp.FrameMethod || id != amqp.IDChannelOpen {
-		if f.Type == amqp.FrameMethod && id == amqp.IDChannelCloseOk {
-			return nil // of a channel that both sides closed at once
-		}
+	var id amqp.MethodID // 0 for content
+	if f.Type == amqp.FrameMethod {
+		id = amqp.PeekMethod(f.Payload)
+	}
+	if id != amqp.IDChannelOpen {
 		return &amqp.Error{Code: amqp.ChannelError, Text: "expected 'channel.open'", Method: id}
 	}
 	if _, err := amqp.ParseMethod(f.Payload); err != nil {
 		return err
 	}
 	if c.channelMax > 0 && len(c.channels) >= c.channelMax {
-		return &amqp.Error{Code: amqp.NotAllowed, Method: id, Text: amqp.Errorf(amqp.NotAllowed,
-			"number of channels opened (%d) has reached the negotiated channel_max (%d)", len(c.channels), c.channelMax).Text}
+		return amqp.Errorf(amqp.NotAllowed, "number of channels opened (%d) has reached the negotiated channel_max (%d)",
+			len(c.channels), c.channelMax)
 	}
 	ch := newChannel(c, f.Channel)
 	c.out.mu.Lock()

@@ -59,12 +59,7 @@ func (ch *channel) basicQos(m *amqp.BasicQos) error {
 	out := &ch.conn.out
 	out.mu.Lock()
 	s := &ch.shared
-	s.limit, s.used = int(m.PrefetchCount), 0
-	for i := range ch.unacked.n {
-		if d := ch.unacked.at(i); d.queue != nil && !d.got {
-			s.used++
-		}
-	}
+	s.limit = int(m.PrefetchCount)
 	starved := s.starved
 	s.starved = nil
 	out.mu.Unlock()
@@ -190,6 +185,8 @@ func (ch *channel) basicGet(m *amqp.BasicGet) error {
 	if err == nil && !got {
 		ch.send(&amqp.BasicGetEmpty{})
 	}
+	// A small request may have a large answer: one read can hold many thousands of them.
+	ch.conn.out.waitRoom(ch.conn.srv.opt.OutboxMax)
 	return err
 }
 
@@ -204,7 +201,7 @@ func (ch *channel) recover(requeue, answer bool) error {
 	starved := ch.shared.starved
 	ch.shared.starved = nil
 	out.mu.Unlock()
-	for q := range ch.joined {
+	for q := range ch.joined.queues {
 		q.Recover(ch)
 	}
 	if answer {

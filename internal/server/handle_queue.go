@@ -17,10 +17,6 @@ func (ch *channel) queueDeclare(m *amqp.QueueDeclare) error {
 		return ch.declareReply(name, m.NoWait)
 	}
 	if m.Passive {
-		name, err := ch.queueName(name)
-		if err != nil {
-			return err
-		}
 		q, err := c.vhost.Queue(name, c)
 		if err != nil {
 			return err
@@ -51,10 +47,7 @@ func (ch *channel) queueDeclare(m *amqp.QueueDeclare) error {
 		return err
 	}
 	if m.Exclusive {
-		if c.exclusive == nil {
-			c.exclusive = make(map[*broker.Queue]struct{})
-		}
-		c.exclusive[q] = struct{}{}
+		c.exclusive.add(c.vhost, c, q)
 	}
 	ch.declared(spec.Name, m.NoWait, st)
 	return nil
@@ -136,7 +129,7 @@ func (ch *channel) queueDelete(m *amqp.QueueDelete) error {
 		if n, err = c.vhost.DeleteQueue(q, m.IfUnused, m.IfEmpty); err != nil {
 			return err
 		}
-		delete(c.exclusive, q)
+		delete(c.exclusive.queues, q)
 	case e.Code != amqp.NotFound: // deleting what does not exist is fine
 		return err
 	}

@@ -21,7 +21,11 @@ const silentCloseDelay = 3 * time.Second
 // handshake takes the connection from accept to open. It returns false if that is not reached.
 func (c *conn) handshake() bool {
 	s := c.srv
-	c.nc.SetReadDeadline(time.Now().Add(s.opt.HandshakeTimeout))
+	c.pokes.Lock()
+	if len(c.pokes.list) == 0 { // otherwise the server stops already
+		c.nc.SetReadDeadline(time.Now().Add(s.opt.HandshakeTimeout))
+	}
+	c.pokes.Unlock()
 	if t, ok := c.nc.(*tls.Conn); ok {
 		if err := t.Handshake(); err != nil {
 			s.opt.Log.Warn("TLS handshake failed", "connection", c.name, "error", err)
@@ -53,7 +57,7 @@ func (c *conn) handshake() bool {
 		return false
 	}
 	var login *auth.LoginError
-	if !errors.As(err, &login) {
+	if !errors.As(err, &login) || login.Reply.Code != amqp.AccessRefused {
 		// RabbitMQ drops a client that cannot shake hands without a word, and clients know it so.
 		s.opt.Log.Warn("handshake failed", "connection", c.name, "error", err)
 		return false

@@ -65,6 +65,7 @@ func (o *outbox) ready() {
 func (o *outbox) wake(c *conn) {
 	if !o.writing && !o.dead {
 		o.writing = true
+		c.srv.tasks.Add(1)
 		go c.writeFunc() // ends when the outbox is empty
 	}
 }
@@ -111,12 +112,14 @@ func (c *conn) write() {
 		o.dirty = o.dirty[:0]
 		if len(o.buf) == 0 || o.dead {
 			o.rest()
-			if o.last && !o.dead {
-				o.dead = true
-				c.nc.Close()
-			}
+			last := o.last && !o.dead
+			o.dead = o.dead || last
 			o.writing = false
 			o.mu.Unlock()
+			if last {
+				c.nc.Close()
+			}
+			c.srv.tasks.Done()
 			return
 		}
 		buf, splices := o.buf, o.splices

@@ -32,7 +32,9 @@ func (c *conn) sweep(now time.Time) {
 		c.out.beat(c, now, hb/2)
 		// A client may be silent for two intervals; one more sweep allows for the coarse clock.
 		silent := now.Sub(time.Unix(0, c.lastRead.Load()))
-		if silent > 2*hb+sweepEvery && !c.parked.Load() {
+		if !c.reading.Load() || c.parked.Load() {
+			c.lastRead.Store(now.UnixNano()) // it is we who do not listen: what the client says meanwhile waits to be read
+		} else if silent > 2*hb+sweepEvery {
 			c.srv.opt.Log.Warn("missed heartbeats from client", "connection", c.name, "timeout", hb)
 			c.nc.Close()
 			return
@@ -53,10 +55,10 @@ func (c *conn) sweep(now time.Time) {
 }
 
 // alarm tells publishing clients that they are blocked, or no longer. It is called when an alarm comes or goes.
-func (s *Server) alarm(reason string) {
+func (s *Server) alarm(string) {
 	s.each(func(c *conn) {
 		if c.published.Load() {
-			c.poke(func() { c.notifyBlocked(reason) })
+			c.poke(c.notifyBlocked)
 		}
 	})
 }

@@ -136,7 +136,7 @@ func (ch *channel) settle(id amqp.MethodID, tag uint64, multiple, requeue bool) 
 
 // release gives back a delivery's place in the shared prefetch. conn.out.mu is held.
 func (ch *channel) release(d *unackedDelivery) {
-	if ch.shared.limit > 0 && !d.got {
+	if !d.got {
 		ch.shared.used--
 	}
 }

@@ -20,8 +20,9 @@ import (
 var errAbsent = errors.New("not installed here")
 
 const (
-	startTimeout = 2 * time.Minute  // to accepting clients; a RabbitMQ takes ten seconds
-	stopTimeout  = 30 * time.Second // between asking a broker to end and killing it
+	startTimeout   = 2 * time.Minute  // to accepting clients; a RabbitMQ takes ten seconds
+	stopTimeout    = 30 * time.Second // between asking a broker to end and killing it
+	versionTimeout = 5 * time.Second  // a program that is not Warren may not know the word
 )
 
 // A broker is one that the bench starts and stops. Its files lie in dir, which the bench owns.
@@ -69,6 +70,8 @@ func newWarren(ctx context.Context, dir string, port int, program string) (*brok
 	}
 	b := &broker{name: "Warren", title: "Warren", dir: dir, addr: fmt.Sprintf("127.0.0.1:%d", port)}
 	// To clients Warren gives the version of RabbitMQ that it is compatible with; its own it tells on the command line.
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
 	out, err := exec.CommandContext(ctx, program, "version").Output()
 	if words := strings.Fields(string(out)); err == nil && len(words) > 1 {
 		b.title += " " + words[1]
