@@ -15,6 +15,7 @@ import (
 	"github.com/warrenmq/warren/internal/auth"
 	"github.com/warrenmq/warren/internal/broker"
 	"github.com/warrenmq/warren/internal/config"
+	"github.com/warrenmq/warren/internal/meta"
 	"github.com/warrenmq/warren/internal/server"
 )
 
@@ -31,6 +32,7 @@ type Node struct {
 	cfg    *config.Config
 	log    *slog.Logger
 	lock   *os.File
+	meta   *meta.Store
 	broker *broker.Broker
 	server *server.Server
 	addrs  []net.Addr
@@ -54,15 +56,15 @@ func (n *Node) start() error {
 	if err := n.lockData(); err != nil {
 		return err
 	}
-	users, err := auth.NewWithDefaultUser(cfg)
-	if err != nil {
-		return err
-	}
+	var err error
 	var tlsConfig *tls.Config
 	if len(cfg.TLSListeners) > 0 {
 		if tlsConfig, err = cfg.TLS.Open(); err != nil {
 			return err
 		}
+	}
+	if n.meta, err = meta.Open(filepath.Join(cfg.DataDir, "definitions"), meta.Options{Log: n.log, Failed: n.stuck}); err != nil {
+		return err
 	}
 	name := nodeName()
 	clusterName := cfg.ClusterName
@@ -71,8 +73,12 @@ func (n *Node) start() error {
 	}
 	n.broker = broker.New(broker.Options{
 		ClusterName: clusterName, NodeName: name, InboxMax: int(cfg.InboxBytes), MemoryLimit: memoryLimit(cfg), Log: n.log,
+		Definitions: n.meta,
 	})
-	n.broker.AddVHost(cfg.DefaultVhost)
+	users := auth.New(cfg)
+	if err := n.restore(users); err != nil {
+		return err
+	}
 	plain, err := listen(cfg.Listeners)
 	if err != nil {
 		return err
@@ -120,6 +126,11 @@ func (n *Node) Close() {
 }
 
 func (n *Node) release() {
+	if n.meta != nil {
+		if err := n.meta.Close(); err != nil {
+			n.log.Error("closing the definitions failed", "error", err)
+		}
+	}
 	if n.lock != nil {
 		n.lock.Close() // the lock goes with it
 	}
