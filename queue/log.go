@@ -31,6 +31,15 @@ type Log interface {
 // flagTransient marks a message that is on disk only for want of memory: a restart drops it.
 const flagTransient = 1
 
+// Storage is where a queue can keep messages. The zero value is nowhere: all is in memory.
+type Storage struct {
+	// Open opens the queue's log; it is called once, when the queue has something for it.
+	Open func() Log
+	// Recovered says that the log has messages of the queue from before.
+	Recovered bool
+	Cache     *Cache
+}
+
 // A Cache bounds the memory that the waiting messages of all queues take together. When it is full, a queue keeps only
 // the messages at its head in memory.
 type Cache struct {
@@ -52,7 +61,8 @@ const (
 // all of it is in the log, in order. While there is a cold part new messages join it; when the hot part runs low, the
 // beginning of the cold part is read.
 type disk struct {
-	log      Log
+	log      Log        // nil until it is needed
+	open     func() Log // nil if there is none
 	cache    *Cache
 	whole    bool // the order is not that of arrival, or messages go from the middle: all is kept in memory
 	counted  int64
@@ -91,7 +101,7 @@ func (s *state) hot() int64 { return s.ready.bytes + int64(s.ready.n)*itemOverhe
 
 // keeps reports whether m must be in the log before it is confirmed.
 func (s *state) keeps(m *amqp.Message) bool {
-	return m.Persistent && s.cfg.Durable && s.disk.log != nil
+	return m.Persistent && s.cfg.Durable && s.disk.open != nil
 }
 
 // freezes reports whether a new message goes to the cold part.
@@ -101,10 +111,7 @@ func (s *state) freezes() bool {
 		return !d.whole
 	}
 	hot := s.hot()
-	if hot < hotMin || d.whole || d.cache == nil || hot < hotMax && d.cache.used.Load() < d.cache.Limit {
-		return false
-	}
-	return d.log != nil
+	return d.open != nil && !d.whole && hot >= hotMin && (hot >= hotMax || d.cache.used.Load() >= d.cache.Limit)
 }
 
 // record appends m to the log, which gets the reference that the caller gives up.
@@ -113,6 +120,9 @@ func (s *state) record(m *amqp.Message, it *item) {
 		Body: m.Body, More: m.More(), Holder: m}
 	if !m.Persistent || !s.cfg.Durable {
 		rec.Flags = flagTransient
+	}
+	if s.disk.log == nil {
+		s.disk.log = s.disk.open()
 	}
 	s.disk.log.Message(&rec)
 	s.disk.appended = true

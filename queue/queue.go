@@ -102,17 +102,25 @@ func Resumed() Event { return Event{kind: kindResume} }
 // DefaultInboxMax is how many bytes of messages may wait in an inbox before publishers have to.
 const DefaultInboxMax = 16 << 20
 
-// New makes a queue. With a log, a durable queue keeps its persistent messages there, and begins with those that the log
-// has of it; any queue leaves there what the cache, if not nil, has no room for.
-func New(cfg Config, set Settings, owner Owner, inboxMax int, log Log, cache *Cache) *Queue {
+// New makes a queue. With a storage, a durable queue keeps its persistent messages there, and begins with those that were
+// there before; any queue leaves there what the cache has no room for.
+func New(cfg Config, set Settings, owner Owner, inboxMax int, st Storage) *Queue {
 	q := &Queue{cfg: cfg, owner: owner, inboxMax: inboxMax}
 	q.state = state{cfg: &q.cfg, set: set, ready: newReady(cfg.MaxPriority), lastUsed: time.Now().UnixMilli()}
-	if log != nil {
-		q.state.disk = disk{log: log, cache: cache, whole: cfg.MaxPriority > 0 || set.ExpireAnywhere}
-		log.Handle(handler{q}, store.FlushSync)
-		q.state.recover()
-		if q.state.disk.whole || q.state.disk.expires {
-			q.Resume() // have it read
+	if st.Open != nil {
+		d := &q.state.disk
+		*d = disk{cache: st.Cache, whole: cfg.MaxPriority > 0 || set.ExpireAnywhere}
+		d.open = func() Log {
+			log := st.Open()
+			log.Handle(handler{q}, store.FlushSync)
+			return log
+		}
+		if st.Recovered {
+			d.log = d.open()
+			q.state.recover()
+			if d.whole || d.expires || q.state.over() {
+				q.Resume() // have it read
+			}
 		}
 	}
 	if set.Expires > 0 {

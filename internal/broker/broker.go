@@ -17,6 +17,7 @@ type Options struct {
 	MemoryLimit int64 // bytes of memory in use above which publishers are blocked; 0: never
 	Log         *slog.Logger
 	Definitions Definitions // nil: nothing survives
+	Messages    *Messages   // nil: messages are in memory only
 }
 
 // A Broker holds the vhosts.

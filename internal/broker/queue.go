@@ -82,7 +82,7 @@ func (v *VHost) add(cfg queue.Config, set queue.Settings, owner Owner) (*Queue, 
 
 // newQueue makes a queue that is in no table. v.mu is held, or nobody else knows v.
 func (v *VHost) newQueue(cfg queue.Config, set queue.Settings, owner Owner, number uint64) *Queue {
-	q := &Queue{Queue: queue.New(cfg, set, v, v.broker.opt.InboxMax), owner: owner, vhost: v, number: number}
+	q := &Queue{Queue: queue.New(cfg, set, v, v.broker.opt.InboxMax, v.broker.opt.Messages.storage(number)), owner: owner, vhost: v, number: number}
 	q.target = &exchange.Queue{Name: cfg.Name, ID: v.newID(), Durable: cfg.Durable, Value: q}
 	return q
 }

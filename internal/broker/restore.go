@@ -56,6 +56,7 @@ func (b *Broker) Restore(st *meta.State) error {
 			return err
 		}
 	}
+	b.opt.Messages.dropUnknown()
 	for name, t := range tables {
 		b.vhosts[name].table.Store(t)
 	}

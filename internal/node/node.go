@@ -17,6 +17,7 @@ import (
 	"github.com/warrenmq/warren/internal/config"
 	"github.com/warrenmq/warren/internal/meta"
 	"github.com/warrenmq/warren/internal/server"
+	"github.com/warrenmq/warren/internal/store"
 )
 
 // CompatibleVersion is the version of RabbitMQ whose behaviour Warren has, as clients read it from the handshake.
@@ -33,6 +34,7 @@ type Node struct {
 	log    *slog.Logger
 	lock   *os.File
 	meta   *meta.Store
+	store  *store.Store
 	broker *broker.Broker
 	server *server.Server
 	addrs  []net.Addr
@@ -66,6 +68,10 @@ func (n *Node) start() error {
 	if n.meta, err = meta.Open(filepath.Join(cfg.DataDir, "definitions"), meta.Options{Log: n.log, Failed: n.stuck}); err != nil {
 		return err
 	}
+	messages, err := n.openMessages()
+	if err != nil {
+		return err
+	}
 	name := nodeName()
 	clusterName := cfg.ClusterName
 	if clusterName == "" {
@@ -73,7 +79,7 @@ func (n *Node) start() error {
 	}
 	n.broker = broker.New(broker.Options{
 		ClusterName: clusterName, NodeName: name, InboxMax: int(cfg.InboxBytes), MemoryLimit: memoryLimit(cfg), Log: n.log,
-		Definitions: n.meta,
+		Definitions: n.meta, Messages: messages,
 	})
 	users := auth.New(cfg)
 	if err := n.restore(users); err != nil {
@@ -126,6 +132,11 @@ func (n *Node) Close() {
 }
 
 func (n *Node) release() {
+	if n.store != nil {
+		if err := n.store.Close(); err != nil {
+			n.log.Error("closing the message log failed", "error", err)
+		}
+	}
 	if n.meta != nil {
 		if err := n.meta.Close(); err != nil {
 			n.log.Error("closing the definitions failed", "error", err)
