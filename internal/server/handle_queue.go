@@ -21,16 +21,11 @@ func (ch *channel) queueDeclare(m *amqp.QueueDeclare) error {
 		if err != nil {
 			return err
 		}
-<<<<<<< HEAD
-		st, _ := q.Stats()
-		ch.declared(q.Config().Durable, name, m.NoWait, st)
-=======
 		st, ok := q.Touch() // it counts as use, as in RabbitMQ
 		if !ok {
 			return amqp.Errorf(amqp.NotFound, "no %s", q.Config())
 		}
-		ch.declared(name, m.NoWait, st)
->>>>>>> main
+		ch.declared(q.Config().Durable, name, m.NoWait, st)
 		return nil
 	}
 	spec := broker.QueueSpec{Name: name, Durable: m.Durable, Exclusive: m.Exclusive, AutoDelete: m.AutoDelete, Args: m.Arguments}
