@@ -13,15 +13,18 @@ import (
 func (n *Node) restore(users *auth.Store) error {
 	st := n.meta.Load()
 	entries := broker.UserEntries(st)
-	if n.meta.Fresh() {
+	fresh := n.meta.Fresh()
+	if fresh {
 		entries = auth.Defaults(n.cfg)
 		st.VHosts = []meta.VHost{{Name: n.cfg.DefaultVhost}}
-		if err := n.meta.Commit(append(broker.UserChanges(entries, nil), meta.Put(st.VHosts[0]))...); err != nil {
-			return fmt.Errorf("make the default user and vhost: %w", err)
-		}
 	}
 	if err := users.Restore(broker.UserJournal{Definitions: n.meta}, entries...); err != nil {
 		return err
+	}
+	if fresh { // only what has been found good
+		if err := n.meta.Commit(append(broker.UserChanges(entries, nil), meta.Put(st.VHosts[0]))...); err != nil {
+			return fmt.Errorf("make the default user and vhost: %w", err)
+		}
 	}
 	return n.broker.Restore(st)
 }
