@@ -163,6 +163,19 @@ func (q *Queue) Delete(ifUnused, ifEmpty bool) (n int, err error) {
 	return n, err
 }
 
+// Stop ends the queue in memory and leaves what it has on disk: the node stops. Nothing is delivered or confirmed after it.
+func (q *Queue) Stop() {
+	q.do(func(int64) {
+		q.state.closed = true
+		q.mu.Lock()
+		q.closed = true
+		if q.timer != nil {
+			q.timer.Stop()
+		}
+		q.mu.Unlock()
+	})
+}
+
 // IdleSince returns when the queue was last used, for x-expires.
 func (q *Queue) IdleSince() (at time.Time) {
 	q.do(func(int64) { at = time.UnixMilli(q.state.lastUsed) })

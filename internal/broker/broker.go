@@ -43,6 +43,17 @@ func New(opt Options) *Broker {
 	return b
 }
 
+// Stop stops all queues: nothing more goes to the message log.
+func (b *Broker) Stop() {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for _, v := range b.vhosts {
+		for q := range v.Table().Queues() {
+			q.Value.(*Queue).Stop()
+		}
+	}
+}
+
 // ClusterName returns the name that clients see in the server's properties.
 func (b *Broker) ClusterName() string { return b.opt.ClusterName }
 

@@ -36,7 +36,14 @@ func (n *Node) damaged(d store.Damage) {
 }
 
 // diskAlarm is told when writing begins to fail or to be slow, and when that is over.
+// While it cannot write publishers are blocked: see checkDisk.
 func (n *Node) diskAlarm(a store.Alarm) {
+	switch a.Kind {
+	case store.AlarmSpace:
+		n.full.Store(a.On)
+	case store.AlarmFailed:
+		n.failed.Store(a.On)
+	}
 	if a.On {
 		n.log.Error("disk alarm set", "alarm", a.Kind.String(), "error", a.Err)
 	} else {

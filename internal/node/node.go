@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,6 +36,8 @@ type Node struct {
 	lock   *os.File
 	meta   *meta.Store
 	store  *store.Store
+	full   atomic.Bool // the message log says that it has no room
+	failed atomic.Bool // the message log cannot be written
 	broker *broker.Broker
 	server *server.Server
 	addrs  []net.Addr
@@ -127,6 +130,7 @@ func (n *Node) Close() {
 	defer cancel()
 	n.server.Close(ctx)
 	n.tasks.Wait()
+	n.broker.Stop()
 	n.release()
 	n.log.Info("stopped")
 }
@@ -192,7 +196,7 @@ func (n *Node) checkDisk() {
 		n.log.Error("the free disk space is unknown", "directory", n.cfg.DataDir, "error", err)
 		return
 	}
-	n.broker.Alarms.SetDisk(int64(fs.Bavail)*fs.Bsize < limit)
+	n.broker.Alarms.SetDisk(int64(fs.Bavail)*fs.Bsize < limit || n.full.Load() || n.failed.Load())
 }
 
 func listen(list []config.Listener) (out []net.Listener, err error) {
