@@ -23,10 +23,12 @@ const (
 const (
 	dropsConnection = "closes its connection by the management API at localhost:15672"
 	setsAlarm       = "sets the memory watermark by rabbitmqctl"
+	losesReply      = "hangs about once in a hundred runs: the library misses a channel.close that arrives before it waits for one"
 	timesItself     = "uses no broker but a pipe to a simulated one, and gives it one millisecond, which a busy machine exceeds"
 )
 
 var amqp091Skipped = map[string]string{
+	"TestConnectionRecoverySkipAndContinueNoInfiniteLoop":              losesReply,
 	"TestNotifyClosesAllChansAfterConnectionClose":                     timesItself,
 	"TestConnection_Close_WhenMemoryAlarmIsActive":                     setsAlarm,
 	"TestConnectionRecoveryPublish":                                    dropsConnection,
