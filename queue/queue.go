@@ -118,9 +118,6 @@ func New(cfg Config, set Settings, owner Owner, inboxMax int, st Storage) *Queue
 		if st.Recovered {
 			d.log = d.open()
 			q.state.recover()
-			if d.whole || d.expires || q.state.over() {
-				q.Resume() // have it read
-			}
 		}
 	}
 	if set.Expires > 0 {
@@ -129,6 +126,14 @@ func New(cfg Config, set Settings, owner Owner, inboxMax int, st Storage) *Queue
 		q.mu.Unlock()
 	}
 	return q
+}
+
+// Start has a queue look at the messages that it found on disk: some may have expired, or be more than a limit allows. The
+// owner calls it when their dead letters find the exchanges and queues that they go to.
+func (q *Queue) Start() {
+	if q.state.disk.log != nil {
+		q.Resume()
+	}
 }
 
 // Config returns how the queue was declared. The caller does not change it.

@@ -60,5 +60,10 @@ func (b *Broker) Restore(st *meta.State) error {
 	for name, t := range tables {
 		b.vhosts[name].table.Store(t)
 	}
+	for _, t := range tables { // not before: what expired meanwhile goes to the exchanges and queues that are there now
+		for q := range t.Queues() {
+			q.Value.(*Queue).Start()
+		}
+	}
 	return nil
 }
