@@ -8,6 +8,7 @@ type commit struct {
 	drops   []uint64
 	bytes   int  // of records at most
 	records int  // messages that are to be written
+	full    bool // there is no room for more messages
 	sync    bool // a message waits for the sync
 	soon    bool // it is not synced at once, but after FlushInterval
 
@@ -100,11 +101,12 @@ func (s *Store) gather() {
 		}
 	}
 	c.taken = c.taken[:0]
-	c.bytes, c.records, c.sync, c.soon = recordHeader*len(c.drops), 0, false, len(c.drops) > 0
+	c.bytes, c.records = recordHeader*len(c.drops), 0
+	c.full, c.sync, c.soon = false, false, len(c.drops) > 0
 	kept := list[:0]
 	urgent := false
 	for i, q := range list {
-		if c.bytes >= limit {
+		if c.full || c.bytes >= limit {
 			kept = append(kept, list[i:]...)
 			urgent = true
 			break
@@ -147,12 +149,12 @@ func (c *commit) take(q *Queue, limit int) (more bool) {
 	t := &c.taken[n]
 	*t = taken{q: q, settles: t.settles[:0], notes: t.notes[:0], handler: q.handler}
 	k := 0
-	for k < len(q.pend) && (c.bytes == 0 || c.bytes < limit) {
+	for k < len(q.pend) {
 		o := &q.pend[k]
 		if o.skip = o.state != opWaiting; !o.skip {
 			size := padded(int(o.size))
-			if c.bytes > 0 && c.bytes+size > limit {
-				c.bytes = limit
+			if c.records > 0 && c.bytes+size > limit {
+				c.full = true
 				break
 			}
 			c.bytes += size

@@ -20,6 +20,8 @@ type file struct {
 	salt uint64
 	kind uint8
 	size int64 // allocated
+	// bounds are those of its head.
+	bounds []bound
 
 	// owned by whoever fills it: the committer, or the janitor for an extent; nobody changes them once it is sealed
 	off    int64 // where the next record goes
@@ -135,7 +137,7 @@ func (s *Store) claim(f *file, active bool) (bounds []bound) {
 
 // begin starts a new use of f, which was claimed. The blocks are on disk with the first sync.
 func (f *file) begin(kind uint8, bounds []bound) error {
-	f.kind, f.salt = kind, rand.Uint64()
+	f.kind, f.salt, f.bounds = kind, rand.Uint64(), bounds
 	f.off, f.end, f.sealed, f.broken, f.queues = dataStart, dataStart, false, false, 0
 	f.written.Store(0)
 	f.live.Store(0)
@@ -158,7 +160,7 @@ func (f *file) seal() error {
 	}
 	b := f.footer.b
 	h := fileHead{
-		kind: f.kind, id: f.id, salt: f.salt,
+		kind: f.kind, id: f.id, salt: f.salt, bounds: f.bounds,
 		end: uint64(f.end), footerSize: uint64(len(b)), footerCRC: crc32.Update(uint32(f.salt), castagnoli, b),
 	}
 	if _, err := f.f.WriteAt(b, f.end); err != nil {

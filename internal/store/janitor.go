@@ -159,14 +159,14 @@ func (s *Store) merge(p *plan) error {
 		sparse = append(sparse, small...)
 	}
 	var from []*file
-	var total int64
+	var total, size int64
 	for _, f := range sparse {
 		if live := f.live.Load(); total+live <= s.opt.SegmentSize {
-			from, total = append(from, f), total+live
+			from, total, size = append(from, f), total+live, size+f.size
 		}
 	}
-	if len(from) == 0 {
-		return nil
+	if 2*extentSize(total) > size && len(from) < smallExtents {
+		return nil // it would not save much
 	}
 	made, err := s.copyLive(from, false)
 	if errors.Is(err, errUnreadable) {

@@ -57,7 +57,7 @@ func (s *Store) copyLive(files []*file, hurry bool) (*file, error) {
 	slices.SortFunc(moves, func(a, b move) int {
 		return cmp.Or(cmp.Compare(a.q.id, b.q.id), cmp.Compare(a.seq, b.seq))
 	})
-	to, err := s.newFile((dataStart + total + total/16 + footerSlack + 1<<16 - 1) &^ (1<<16 - 1))
+	to, err := s.newFile(extentSize(total))
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +77,11 @@ func (s *Store) copyLive(files []*file, hurry bool) (*file, error) {
 		f.stuck = f.count.Load() > 0
 	}
 	return to, nil
+}
+
+// extentSize returns how large an extent for n bytes of records is made.
+func extentSize(n int64) int64 {
+	return (dataStart + n + n/16 + footerSlack + blockSize - 1) &^ (blockSize - 1)
 }
 
 // lives reports whether the index has seq live in f.

@@ -178,7 +178,7 @@ func (r *recovery) sort(f *file) error {
 		s.gone = append(s.gone, f)
 		return nil
 	}
-	f.id, f.salt, f.kind = h.id, h.salt, h.kind
+	f.id, f.salt, f.kind, f.bounds = h.id, h.salt, h.kind, h.bounds
 	r.heads[f] = &h
 	s.lastID = max(s.lastID, h.id)
 	_, listed := slices.BinarySearch(r.manifest.extents, h.id)

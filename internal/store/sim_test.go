@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,6 +56,7 @@ type sim struct {
 	store  *store.Store
 	queues []*simQueue
 	nextID uint64
+	was *storetest.Disk
 	faults bool // operations fail: settlements may be lost
 }
 
@@ -261,7 +263,7 @@ func (s *sim) wait(q *simQueue) {
 		}
 		time.Sleep(50 * time.Microsecond)
 	}
-	s.fatalf("queue %d waits for its messages to become durable", q.id)
+	s.fatalf("queue %d waits for its messages to become durable: upTo %d, next %d, %+v", q.id, q.upTo, q.next, s.store.Stats())
 }
 
 type answer struct {
@@ -289,7 +291,7 @@ func (s *sim) read(q *simQueue) {
 		q.mu.Lock()
 		known := q.msgs[m.Seq]
 		for ; at < m.Seq; at++ {
-			if x := q.msgs[at]; x != nil && !x.settled && !x.maybe {
+			if x := q.msgs[at]; x != nil && !x.settled && !x.maybe && !s.faults {
 				s.fatalf("read left out message %d of queue %d", at, q.id)
 			}
 		}
@@ -327,35 +329,33 @@ func (s *sim) crash(clean bool) *store.Report {
 		_ = s.store.Close() // fails: there is no power
 	}
 	s.disk = after
+	s.was = after.Crash(1)
 	report := s.open()
 	for i, old := range s.queues {
 		s.queues[i] = s.recovered(old, upTo[i], clean)
 	}
-	if clean {
-		for id := range s.store.Queues() {
-			if !slicesContain(s.queues, id) {
-				if n := s.store.Queue(id).Len(); n > 0 && !s.faults {
-					s.fatalf("queue %d is dropped and has %d messages", id, n)
-				}
-			}
+	for id := range s.store.Queues() {
+		if slices.ContainsFunc(s.queues, func(q *simQueue) bool { return q.id == id }) {
+			continue
 		}
+		q := s.store.Queue(id)
+		if n := q.Len(); n > 0 && clean && !s.faults {
+			s.fatalf("queue %d is dropped and has %d messages", id, n)
+		}
+		q.Drop() // as the broker does
 	}
 	return report
-}
-
-func slicesContain(qs []*simQueue, id uint64) bool {
-	for _, q := range qs {
-		if q.id == id {
-			return true
-		}
-	}
-	return false
 }
 
 // recovered compares a queue with the model and returns the model of what it is now.
 func (s *sim) recovered(old *simQueue, upTo uint64, clean bool) *simQueue {
 	q := &simQueue{id: old.id, q: s.store.Queue(old.id), msgs: map[uint64]*simMsg{}, next: old.next}
-	prev := uint64(0)
+	prev, synced := uint64(0), uint64(0)
+	for seq, m := range old.msgs {
+		if seq <= upTo && !m.settled && !m.maybe {
+			synced = max(synced, seq) // one that was settled may be durable without having been written
+		}
+	}
 	for e := range q.q.Recovered() {
 		m := old.msgs[e.Seq]
 		want := message(q.id, e.Seq)
@@ -364,18 +364,20 @@ func (s *sim) recovered(old *simQueue, upTo uint64, clean bool) *simQueue {
 			s.fatalf("queue %d: message %d comes after %d", q.id, e.Seq, prev)
 		case m == nil:
 			s.fatalf("queue %d: message %d was never appended", q.id, e.Seq)
-		case m.settled && (clean || m.before <= upTo) && !s.faults && !m.maybe:
-			s.fatalf("queue %d: message %d is back; it was settled before message %d, and %d is durable", q.id, e.Seq, m.before, upTo)
+		case m.settled && (clean || m.before <= synced) && !s.faults && !m.maybe:
+			store.Dump(s.was, "data", q.id, e.Seq, e.Seq+5)
+			s.fatalf("queue %d: message %d is back; it was settled before message %d, and %d is durable", q.id, e.Seq, m.before, synced)
 		case e.Size != len(body(q.id, e.Seq)), e.Expires != want.Expires, e.Priority != want.Priority, e.Flags != want.Flags:
 			s.fatalf("queue %d: message %d is recovered as %+v", q.id, e.Seq, e)
 		case clean && !s.faults && e.Deliveries != m.deliveries:
 			s.fatalf("queue %d: message %d has %d deliveries, want %d", q.id, e.Seq, e.Deliveries, m.deliveries)
 		}
-		prev = e.Seq
+		prev, q.upTo = e.Seq, e.Seq
 		q.msgs[e.Seq] = &simMsg{seq: e.Seq, deliveries: e.Deliveries}
 	}
 	for seq, m := range old.msgs {
 		if (seq <= upTo || clean && !s.faults) && !m.settled && !m.maybe && q.msgs[seq] == nil {
+			store.Dump(s.was, "data", q.id, seq, seq+5)
 			s.fatalf("queue %d: message %d is gone, and %d was durable", q.id, seq, upTo)
 		}
 	}
