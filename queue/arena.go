@@ -11,8 +11,9 @@ type arena struct {
 }
 
 const (
-	arenaFirst = 1 << 10  // bytes; rounded up to what the pool has
-	arenaMax   = 64 << 10 // bytes
+	arenaFirst = 1 << 10   // bytes; rounded up to what the pool has
+	arenaMax   = 32 << 10  // bytes: as much may be held by one message that nobody settles
+	arenaLarge = 256 << 10 // bytes: for messages that would leave much of arenaMax empty
 	// adoptMax is the largest message that is copied, bytes. A larger one keeps its buffers, of which it is most.
 	adoptMax = 32 << 10
 )
@@ -38,7 +39,11 @@ func (a *arena) grow(n int) {
 		a.buf.Release(1)
 	}
 	a.next = min(max(arenaFirst, 2*a.next), arenaMax)
-	a.buf, a.used = amqp.NewBuffer(max(a.next, n)), 0
+	size := a.next
+	if n > arenaMax/4 {
+		size = arenaLarge
+	}
+	a.buf, a.used = amqp.NewBuffer(max(size, n)), 0
 }
 
 // rest gives the buffer up when nothing waits.

@@ -107,8 +107,10 @@ func (cs *consumers) remove(c *Consumer) {
 	}
 	if cs.active == c {
 		cs.active = nil
-		if len(cs.all) > 0 {
-			cs.active = cs.all[0]
+		for _, o := range cs.all { // the next is the first of the highest priority
+			if cs.active == nil || o.Priority > cs.active.Priority {
+				cs.active = o
+			}
 		}
 	}
 }

@@ -20,13 +20,15 @@ type fifo struct {
 	back []item // min-heap by seq
 }
 
+const fifoFirst = 8 // the first size of a ring
+
 func (f *fifo) len() int { return f.n + len(f.back) }
 
 func (f *fifo) at(i int) *item { return &f.ring[(f.head+i)&(len(f.ring)-1)] }
 
 func (f *fifo) push(it item) {
 	if f.n == len(f.ring) {
-		f.resize(max(8, 2*len(f.ring)))
+		f.resize(max(fifoFirst, 2*len(f.ring)))
 	}
 	f.ring[(f.head+f.n)&(len(f.ring)-1)] = it
 	f.n++

@@ -37,6 +37,15 @@ func (r *ready) added(l int, it *item) {
 	r.bytes += int64(it.msg.Size)
 }
 
+// rest gives memory back when nothing waits and nobody uses the queue.
+func (r *ready) rest() {
+	for l := range r.levels {
+		if f := &r.levels[l]; len(f.ring) > fifoFirst {
+			f.ring = nil
+		}
+	}
+}
+
 // top returns the highest level that holds messages, -1 if all are empty.
 func (r *ready) top() int {
 	if len(r.levels) == 1 {

@@ -206,6 +206,10 @@ func (s *state) finish(now int64, out *effects) {
 	}
 	if s.ready.n == 0 && s.unacked.n == 0 {
 		s.arena.rest()
+		if len(s.members) == 0 {
+			s.ready.rest()
+			s.unacked.rest()
+		}
 	}
 }
 

@@ -51,6 +51,13 @@ func (u *unacked) add(it item, m *member, c *Consumer) Handle {
 	return Handle{slot, gen}
 }
 
+// rest gives memory back when nothing is held and nobody uses the queue.
+func (u *unacked) rest() {
+	if len(u.slots) > 8 {
+		u.slots, u.free = nil, 0
+	}
+}
+
 // take removes the delivery that h names; ok is false if it is settled already.
 func (u *unacked) take(h Handle) (d delivery, ok bool) {
 	if h.slot == 0 || int(h.slot) > len(u.slots) {

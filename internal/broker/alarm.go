@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"runtime"
 	"runtime/metrics"
 	"sync"
 	"sync/atomic"
@@ -78,13 +79,22 @@ func (a *Alarms) set(which *bool, on bool) {
 	}
 }
 
-// CheckMemory compares the memory in use with the limit. internal/node calls it every second or so.
+// CheckMemory compares the memory in use with the limit. internal/node calls it every second or so. What is garbage does
+// not count: where it would, it is collected first, and so it is as long as the alarm lasts.
 func (a *Alarms) CheckMemory() {
 	if a.limit <= 0 {
 		return
 	}
-	samples := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
-	metrics.Read(samples)
-	used := samples[0].Value.Uint64() + samples[1].Value.Uint64()
-	a.SetMemory(used > uint64(a.limit))
+	over := memoryInUse() > a.limit
+	if over {
+		runtime.GC()
+		over = memoryInUse() > a.limit
+	}
+	a.SetMemory(over)
+}
+
+func memoryInUse() int64 {
+	samples := [...]metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	metrics.Read(samples[:])
+	return int64(samples[0].Value.Uint64() + samples[1].Value.Uint64())
 }

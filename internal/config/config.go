@@ -68,10 +68,8 @@ type Permissions struct {
 type TCP struct {
 	NoDelay       bool
 	KeepAlive     bool
-	SendBuffer    int           // bytes
-	ReceiveBuffer int           // bytes
-	Linger        bool          // on close, wait as long as LingerTimeout for what is unsent
-	LingerTimeout time.Duration // 0 drops what is unsent and resets the connection
+	SendBuffer    int // bytes
+	ReceiveBuffer int // bytes
 }
 
 // Default returns the settings of a node without a file.

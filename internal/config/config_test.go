@@ -31,7 +31,7 @@ func TestDefault(t *testing.T) {
 	want := &Config{
 		Listeners:        []Listener{{"default", ":5672"}},
 		TLS:              TLS{Depth: 1, MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13},
-		TCP:              TCP{NoDelay: true, Linger: true},
+		TCP:              TCP{NoDelay: true},
 		HandshakeTimeout: 10 * time.Second, Heartbeat: time.Minute, FrameMax: 131072, ChannelMax: 2047,
 		MaxMessageSize: 128 << 20, ConsumerTimeout: 30 * time.Minute,
 		DefaultUser: "guest", DefaultPass: "guest", DefaultUserTags: []string{"administrator"}, DefaultVhost: "/",

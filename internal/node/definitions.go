@@ -13,17 +13,24 @@ import (
 func (n *Node) restore(users *auth.Store) error {
 	st := n.meta.Load()
 	entries := broker.UserEntries(st)
-	if n.meta.Fresh() {
+	fresh := n.meta.Fresh()
+	if fresh {
 		entries = auth.Defaults(n.cfg)
 		st.VHosts = []meta.VHost{{Name: n.cfg.DefaultVhost}}
-		if err := n.meta.Commit(append(broker.UserChanges(entries, nil), meta.Put(st.VHosts[0]))...); err != nil {
-			return fmt.Errorf("make the default user and vhost: %w", err)
-		}
 	}
 	if err := users.Restore(broker.UserJournal{Definitions: n.meta}, entries...); err != nil {
+		if fresh {
+			return fmt.Errorf("make the default user: %w", err)
+		}
+		return fmt.Errorf("restore users and permissions: %w", err)
+	}
+	if err := n.broker.Restore(st); err != nil || !fresh {
 		return err
 	}
-	return n.broker.Restore(st)
+	if err := n.meta.Commit(append(broker.UserChanges(entries, nil), meta.Put(st.VHosts[0]))...); err != nil {
+		return fmt.Errorf("make the default user and vhost: %w", err)
+	}
+	return nil
 }
 
 // stuck is told when no definition can be changed any more. Messages still flow; changes are refused with the same text.

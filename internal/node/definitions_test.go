@@ -6,14 +6,36 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	client "github.com/rabbitmq/amqp091-go"
 
 	"github.com/warrenmq/warren/internal/auth"
 	"github.com/warrenmq/warren/internal/broker"
+	"github.com/warrenmq/warren/internal/config"
 	"github.com/warrenmq/warren/internal/meta"
 )
+
+// local returns the settings of a node with its data in dir and a port of its own.
+func local(dir string) *config.Config {
+	c := config.Default()
+	c.DataDir = dir
+	c.Listeners = []config.Listener{{Name: "test", Addr: "127.0.0.1:0"}}
+	return c
+}
+
+// begin starts a node, which is closed with the test if not by stop before.
+func begin(t *testing.T, cfg *config.Config) (n *Node, stop func()) {
+	t.Helper()
+	n, err := Start(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop = sync.OnceFunc(n.Close)
+	t.Cleanup(stop)
+	return n, stop
+}
 
 // dial connects as guest and opens a channel.
 func dial(t *testing.T, n *Node) *client.Channel {
@@ -41,7 +63,7 @@ func must(t *testing.T, errs ...error) {
 // exchange, to an alternate exchange. What was transient, exclusive or deleted is gone.
 func TestDefinitionsSurviveARestart(t *testing.T) {
 	dir := t.TempDir()
-	n, stop := start(t, local(dir))
+	n, stop := begin(t, local(dir))
 	ch := dial(t, n)
 	limits := client.Table{"x-max-length": int32(2), "x-overflow": "reject-publish", "x-dead-letter-exchange": "dlx", "note": client.Table{"a": []any{int64(1), "b"}}}
 	headers := client.Table{"x-match": "all", "format": "pdf", "pages": int32(3)}
@@ -78,7 +100,7 @@ func TestDefinitionsSurviveARestart(t *testing.T) {
 	must(t, err)
 	stop()
 
-	n, _ = start(t, local(dir))
+	n, _ = begin(t, local(dir))
 	ch = dial(t, n)
 	for _, p := range []client.Publishing{{Body: []byte("limited")}, {Body: []byte("pdf"), Headers: client.Table{"format": "pdf", "pages": int32(3)}},
 		{Body: []byte("rest"), Headers: client.Table{"format": "pdf", "pages": int32(4)}}} {
@@ -135,7 +157,7 @@ func TestUsersSurviveARestart(t *testing.T) {
 	_, err = users.DeleteUser("bob")
 	must(t, err, store.Close())
 
-	n, _ := start(t, cfg)
+	n, _ := begin(t, cfg)
 	addr := n.Addrs()[0].String()
 	if _, err := client.Dial("amqp://guest:guest@" + addr + "/"); err == nil {
 		t.Error("the default user was made though there were definitions")
@@ -156,7 +178,7 @@ func TestUsersSurviveARestart(t *testing.T) {
 // A node does not start with damaged definitions; it says where they are, and leaves them as they are.
 func TestDamagedDefinitions(t *testing.T) {
 	dir := t.TempDir()
-	_, stop := start(t, local(dir))
+	_, stop := begin(t, local(dir))
 	stop()
 	tables, _ := filepath.Glob(filepath.Join(dir, "definitions", "*.sst"))
 	if len(tables) == 0 {

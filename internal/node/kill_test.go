@@ -3,6 +3,7 @@ package node
 import (
 	"bufio"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -17,6 +18,20 @@ import (
 
 	"github.com/warrenmq/warren/internal/meta"
 )
+
+// runNode, in the environment, makes the test binary a node with its data in that directory, to be killed.
+const runNode = "WARREN_TEST_NODE_DATA"
+
+// beVictim runs a node until the process is killed. It prints where it listens.
+func beVictim(dir string) {
+	n, err := Start(local(dir), slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println(n.Addrs()[0])
+	select {}
+}
 
 // A victim is a node in a process of its own.
 type victim struct {

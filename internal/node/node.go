@@ -101,7 +101,7 @@ func (n *Node) start() error {
 		n.serve(tls.NewListener(l, tlsConfig), true)
 	}
 	n.tasks.Add(1)
-	go n.watchMemory() // ends when stop is closed
+	go n.watch() // ends when stop is closed
 	return nil
 }
 
@@ -154,8 +154,8 @@ func (n *Node) lockData() error {
 	return nil
 }
 
-// watchMemory raises and clears the memory alarm.
-func (n *Node) watchMemory() {
+// watch raises and clears the alarms of memory and disk.
+func (n *Node) watch() {
 	defer n.tasks.Done()
 	t := time.NewTicker(alarmEvery)
 	defer t.Stop()
@@ -163,10 +163,25 @@ func (n *Node) watchMemory() {
 		select {
 		case <-t.C:
 			n.broker.Alarms.CheckMemory()
+			n.checkDisk()
 		case <-n.stop:
 			return
 		}
 	}
+}
+
+// checkDisk compares what is free on the data directory's disk with the limit.
+func (n *Node) checkDisk() {
+	limit := n.cfg.DiskFreeLimit
+	if n.cfg.DiskFreeLimitRelative > 0 {
+		limit = int64(n.cfg.DiskFreeLimitRelative * float64(totalMemory()))
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(n.cfg.DataDir, &fs); err != nil {
+		n.log.Error("the free disk space is unknown", "directory", n.cfg.DataDir, "error", err)
+		return
+	}
+	n.broker.Alarms.SetDisk(int64(fs.Bavail)*fs.Bsize < limit)
 }
 
 func listen(list []config.Listener) (out []net.Listener, err error) {
@@ -226,9 +241,14 @@ func memoryLimit(cfg *config.Config) int64 {
 	if cfg.MemoryHighWatermarkAbsolute > 0 {
 		return cfg.MemoryHighWatermarkAbsolute
 	}
+	return int64(float64(totalMemory()) * cfg.MemoryHighWatermark)
+}
+
+// totalMemory returns the bytes of memory that the machine has, 0 if that is unknown.
+func totalMemory() int64 {
 	var info syscall.Sysinfo_t
 	if err := syscall.Sysinfo(&info); err != nil {
 		return 0
 	}
-	return int64(float64(info.Totalram) * float64(info.Unit) * cfg.MemoryHighWatermark)
+	return int64(info.Totalram) * int64(info.Unit)
 }

@@ -18,12 +18,12 @@ func (ch *channel) Deliver(qc *queue.Consumer, batch []queue.Delivery) {
 		return // the queue gets them back when the channel leaves it
 	}
 	out.ready()
-	now := c.srv.clock.Load() / 1e9
+	now := c.srv.seconds()
 	for i := range batch {
 		d := &batch[i]
 		ch.tags++
 		if !qc.NoAck {
-			ch.unacked.add(ch.tags, unackedDelivery{queue: d.Queue, handle: d.Handle, at: now})
+			ch.unacked.add(unackedDelivery{queue: d.Queue, handle: d.Handle, tag: ch.tags, at: now})
 		}
 		out.buf = amqp.AppendDeliver(out.buf, cons.head, ch.tags, d.Redelivered, d.Message.Address)
 		out.content(c, ch.id, d.Message)
@@ -43,7 +43,7 @@ func (ch *channel) Got(d queue.Delivery, noAck bool, ready int) {
 	out.ready()
 	ch.tags++
 	if !noAck {
-		ch.unacked.add(ch.tags, unackedDelivery{queue: d.Queue, handle: d.Handle, at: c.srv.clock.Load() / 1e9, got: true})
+		ch.unacked.add(unackedDelivery{queue: d.Queue, handle: d.Handle, tag: ch.tags, at: c.srv.seconds(), got: true})
 	}
 	out.buf = amqp.AppendGetOK(out.buf, ch.id, ch.tags, d.Redelivered, d.Message.Address, uint32(ready))
 	out.content(c, ch.id, d.Message)

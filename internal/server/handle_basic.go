@@ -197,7 +197,7 @@ func (ch *channel) recover(requeue, answer bool) error {
 	}
 	out := &ch.conn.out
 	out.mu.Lock()
-	ch.unacked.take(0, true, func(_ amqp.DeliveryTag, d *unackedDelivery) { ch.release(d) })
+	ch.unacked.take(0, true, func(d *unackedDelivery) { ch.release(d) })
 	starved := ch.shared.starved
 	ch.shared.starved = nil
 	out.mu.Unlock()

@@ -25,7 +25,6 @@ type txPublish struct {
 type txSettle struct {
 	id      amqp.MethodID
 	requeue bool
-	tag     amqp.DeliveryTag
 	unackedDelivery
 }
 
@@ -63,8 +62,8 @@ func (t *tx) settle(ch *channel, id amqp.MethodID, tag uint64, multiple, requeue
 	out.mu.Lock()
 	defer out.mu.Unlock()
 	u := &ch.unacked
-	ok := u.take(amqp.DeliveryTag(tag), multiple, func(tag amqp.DeliveryTag, d *unackedDelivery) {
-		t.settles = append(t.settles, txSettle{id, requeue, tag, *d})
+	ok := u.take(amqp.DeliveryTag(tag), multiple, func(d *unackedDelivery) {
+		t.settles = append(t.settles, txSettle{id, requeue, *d})
 	})
 	if !ok {
 		return &amqp.Error{Code: amqp.PreconditionFailed, Text: amqp.Errorf(0, "unknown delivery tag %d", tag).Text, Method: id}

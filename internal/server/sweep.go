@@ -9,6 +9,9 @@ import (
 // sweepEvery is how often heartbeats and timeouts are looked at. Clients count in seconds.
 const sweepEvery = time.Second
 
+// seconds returns the clock as deliveries keep it, Unix seconds.
+func (s *Server) seconds() uint32 { return uint32(s.clock.Load() / int64(time.Second)) }
+
 // sweep is the clock of all connections: one goroutine, so that an idle connection costs no timer.
 func (s *Server) sweep() {
 	defer s.tasks.Done()

@@ -1,41 +1,52 @@
 package server
 
 import (
+	"sort"
 	"time"
 
 	"github.com/warrenmq/warren/amqp"
 	"github.com/warrenmq/warren/queue"
 )
 
-// unacked are a channel's deliveries that wait for an acknowledgement, in the order of their tags: a ring in which the
-// place of a tag follows from the first one's.
+// unacked are a channel's deliveries that wait for an acknowledgement, in a ring in the order of their tags. Tags of
+// deliveries that need none are missing in it: a channel may have any number of those while one delivery waits.
 type unacked struct {
-	ring  []unackedDelivery // power of two long
-	head  int
-	n     int
-	first amqp.DeliveryTag // of the delivery at head
-	left  int              // not settled; those that are settled out of turn stay until they are at the head
+	ring []unackedDelivery // power of two long
+	head int
+	n    int
+	left int // not settled; those that are settled out of turn stay until they are at the head
 }
 
 type unackedDelivery struct {
 	queue  *queue.Queue // nil if settled
 	handle queue.Handle
-	at     int64 // Unix seconds when it was delivered
-	got    bool  // by basic.get: it does not count for prefetch
+	tag    amqp.DeliveryTag
+	at     uint32 // Unix seconds when it was delivered
+	got    bool   // by basic.get: it does not count for prefetch
 }
 
 func (u *unacked) at(i int) *unackedDelivery { return &u.ring[(u.head+i)&(len(u.ring)-1)] }
 
-// add notes a delivery; its tag is greater than all before. Tags of deliveries that need no acknowledgement leave gaps.
-func (u *unacked) add(tag amqp.DeliveryTag, d unackedDelivery) {
-	if u.n == 0 {
-		u.first = tag
-	}
-	for u.first+amqp.DeliveryTag(u.n) < tag {
-		u.push(unackedDelivery{})
-	}
+// add notes a delivery; its tag is greater than all before.
+func (u *unacked) add(d unackedDelivery) {
 	u.push(d)
 	u.left++
+}
+
+// find returns the place of the delivery tagged tag; ok is false if none waits by that tag.
+func (u *unacked) find(tag amqp.DeliveryTag) (i int, ok bool) {
+	if u.n == 0 || tag < u.at(0).tag || tag > u.at(u.n-1).tag {
+		return 0, false
+	}
+	i = u.n
+	if ahead := tag - u.at(0).tag; ahead < amqp.DeliveryTag(u.n) {
+		i = int(ahead) // if no tag is missing before it
+	}
+	if i == u.n || u.at(i).tag != tag {
+		i = sort.Search(i, func(i int) bool { return u.at(i).tag >= tag })
+	}
+	d := u.at(i)
+	return i, d.tag == tag && d.queue != nil
 }
 
 func (u *unacked) push(d unackedDelivery) {
@@ -59,49 +70,43 @@ func (u *unacked) putBack(list []txSettle) {
 	*u = unacked{}
 	i := 0
 	for k := range old.n {
-		tag, d := old.first+amqp.DeliveryTag(k), *old.at(k)
-		for ; i < len(list) && list[i].tag < tag; i++ {
-			u.add(list[i].tag, list[i].unackedDelivery)
+		d := *old.at(k)
+		for ; i < len(list) && list[i].tag < d.tag; i++ {
+			u.add(list[i].unackedDelivery)
 		}
 		if d.queue != nil {
-			u.add(tag, d)
+			u.add(d)
 		}
 	}
 	for ; i < len(list); i++ {
-		u.add(list[i].tag, list[i].unackedDelivery)
+		u.add(list[i].unackedDelivery)
 	}
 }
 
 // take removes the delivery tagged tag, or with multiple all up to it, or with tag 0 all, and calls f with each. It
 // returns false if there is none of that tag; then nothing has changed.
-func (u *unacked) take(tag amqp.DeliveryTag, multiple bool, f func(tag amqp.DeliveryTag, d *unackedDelivery)) bool {
-	if tag == 0 {
-		if !multiple {
-			return false
-		}
-		if u.n == 0 {
-			return true
-		}
-		tag = u.first + amqp.DeliveryTag(u.n) - 1
-	} else if tag < u.first || tag >= u.first+amqp.DeliveryTag(u.n) || u.at(int(tag-u.first)).queue == nil {
+func (u *unacked) take(tag amqp.DeliveryTag, multiple bool, f func(d *unackedDelivery)) bool {
+	last, ok := u.n-1, multiple
+	if tag != 0 {
+		last, ok = u.find(tag)
+	}
+	if !ok {
 		return false
 	}
-	last := int(tag - u.first)
 	from := last
 	if multiple {
 		from = 0
 	}
 	for i := from; i <= last; i++ {
 		if d := u.at(i); d.queue != nil {
-			f(u.first+amqp.DeliveryTag(i), d)
-			*d = unackedDelivery{}
+			f(d)
+			d.queue = nil
 			u.left--
 		}
 	}
 	for u.n > 0 && u.at(0).queue == nil {
 		u.head = (u.head + 1) & (len(u.ring) - 1)
 		u.n--
-		u.first++
 	}
 	if u.n == 0 && len(u.ring) > 1024 {
 		u.ring, u.head = nil, 0
@@ -117,7 +122,7 @@ func (ch *channel) settle(id amqp.MethodID, tag uint64, multiple, requeue bool) 
 	out := &ch.conn.out
 	var starved []*queue.Queue
 	out.mu.Lock()
-	ok := ch.unacked.take(amqp.DeliveryTag(tag), multiple, func(_ amqp.DeliveryTag, d *unackedDelivery) {
+	ok := ch.unacked.take(amqp.DeliveryTag(tag), multiple, func(d *unackedDelivery) {
 		ch.release(d)
 		ch.conn.add(d.queue, event(id, d.handle, requeue))
 	})
@@ -155,7 +160,7 @@ func (o *outbox) overdue(c *conn, now time.Time, limit time.Duration) []*channel
 	defer o.mu.Unlock()
 	var late []*channel
 	for _, ch := range c.channels {
-		if u := &ch.unacked; u.n > 0 && !ch.ended && now.Unix()-u.at(0).at > int64(limit/time.Second) {
+		if u := &ch.unacked; u.n > 0 && !ch.ended && now.Unix()-int64(u.at(0).at) > int64(limit/time.Second) {
 			late = append(late, ch)
 		}
 	}
