@@ -19,13 +19,17 @@ const (
 	amqp091Least   = 200 // tests that must pass, lest a build that leaves them out pass for a success
 )
 
-// Tests of amqp091-go that need more of a broker's host than its AMQP port.
+// Why tests of amqp091-go are left out. The first two need more of a broker's host than its AMQP port.
 const (
 	dropsConnection = "closes its connection by the management API at localhost:15672"
 	setsAlarm       = "sets the memory watermark by rabbitmqctl"
+	losesReply      = "hangs about once in a hundred runs: the library misses a channel.close that arrives before it waits for one"
+	timesItself     = "uses no broker but a pipe to a simulated one, and gives it one millisecond, which a busy machine exceeds"
 )
 
 var amqp091Skipped = map[string]string{
+	"TestConnectionRecoverySkipAndContinueNoInfiniteLoop":              losesReply,
+	"TestNotifyClosesAllChansAfterConnectionClose":                     timesItself,
 	"TestConnection_Close_WhenMemoryAlarmIsActive":                     setsAlarm,
 	"TestConnectionRecoveryPublish":                                    dropsConnection,
 	"TestConnectionRecoveryConsume":                                    dropsConnection,

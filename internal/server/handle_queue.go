@@ -21,7 +21,10 @@ func (ch *channel) queueDeclare(m *amqp.QueueDeclare) error {
 		if err != nil {
 			return err
 		}
-		st, _ := q.Stats()
+		st, ok := q.Touch() // it counts as use, as in RabbitMQ
+		if !ok {
+			return amqp.Errorf(amqp.NotFound, "no %s", q.Config())
+		}
 		ch.declared(q.Config().Durable, name, m.NoWait, st)
 		return nil
 	}

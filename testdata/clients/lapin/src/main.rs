@@ -1,6 +1,6 @@
 //! lapin on tokio. Usage: lapin-client URL PREFIX
 
-use std::{fmt::Debug, future::Future, pin::Pin, time::Duration};
+use std::{fmt::Debug, future::Future, pin::Pin, sync::Mutex, time::Duration};
 
 use futures_lite::StreamExt;
 use lapin::{
@@ -37,13 +37,16 @@ fn table<const N: usize>(pairs: [(&str, AMQPValue); N]) -> FieldTable {
 /// What a check works with: a connection of its own and names of its own.
 struct Env {
     connection: Connection,
+    channels: Mutex<Vec<Channel>>, // open until the connection closes: lapin closes a channel that is dropped
     url: String,
     prefix: String,
 }
 
 impl Env {
     async fn channel(&self) -> lapin::Result<Channel> {
-        self.connection.create_channel().await
+        let ch = self.connection.create_channel().await?;
+        self.channels.lock().unwrap().push(ch.clone());
+        Ok(ch)
     }
 
     fn name(&self, name: &str) -> String {
@@ -377,9 +380,9 @@ const CHECKS: [(&str, Check); 12] = [
 
 async fn run(check: Check, url: &str, prefix: &str) -> Outcome {
     let connection = Connection::connect(url, ConnectionProperties::default()).await?;
-    let env = Env { connection, url: url.into(), prefix: prefix.into() };
+    let env = Env { connection, channels: Mutex::default(), url: url.into(), prefix: prefix.into() };
     tokio::time::timeout(2 * WAIT, check(&env)).await??;
-    let _ = env.connection.close(200, "bye".into()).await; // an error: the channels that check dropped are closing already
+    tokio::time::timeout(WAIT, env.connection.close(200, "bye".into())).await??;
     Ok(())
 }
 
