@@ -122,6 +122,7 @@ func consumeForAWhile(h *host, rnd *rand.Rand, all chan struct{}, done func(stri
 			d.Nack(true, true)
 		case 1, 2:
 			if rnd.IntN(10) == 0 {
+				//lint:ignore SA1019 clients still do it
 				ch.Recover(true)
 			} else {
 				d.Reject(true)
@@ -235,6 +236,7 @@ func anything(rnd *rand.Rand, conn *client.Connection, ch *client.Channel) (err 
 	case 11:
 		err = ch.Qos(rnd.IntN(5), 0, some())
 	case 12:
+		//lint:ignore SA1019 clients still do it
 		err = ch.Recover(true)
 	case 13:
 		if some() {

@@ -120,7 +120,7 @@ func (c *conn) serve() {
 		if err != nil {
 			c.fail(err)
 			if e := (*amqp.Error)(nil); errors.As(err, &e) && e.Code == amqp.FrameError {
-				c.drain()
+				c.drain(time.Second)
 				return
 			}
 			continue
@@ -288,10 +288,18 @@ func (c *conn) fail(err error) {
 	c.send(0, &amqp.ConnectionClose{ReplyCode: uint16(e.Code), ReplyText: e.ReplyText(), ClassID: e.Method.Class(), MethodID: e.Method.Method()})
 }
 
-// drain waits for the client to close after a fault that leaves nothing to be parsed.
-func (c *conn) drain() {
-	c.in.Close()
-	c.nc.SetReadDeadline(time.Now().Add(time.Second))
+// readFor lets reads wait until d is over, or until the reader is poked if it is not already.
+func (c *conn) readFor(d time.Duration) {
+	c.pokes.Lock()
+	defer c.pokes.Unlock()
+	if len(c.pokes.list) == 0 {
+		c.nc.SetReadDeadline(time.Now().Add(d))
+	}
+}
+
+// drain waits for the client to close when what it sends is of no interest any more, at most as long as d.
+func (c *conn) drain(d time.Duration) {
+	c.readFor(d)
 	for {
 		c.in.Close()
 		n, err := c.read()

@@ -21,11 +21,7 @@ const silentCloseDelay = 3 * time.Second
 // handshake takes the connection from accept to open. It returns false if that is not reached.
 func (c *conn) handshake() bool {
 	s := c.srv
-	c.pokes.Lock()
-	if len(c.pokes.list) == 0 { // otherwise the server stops already
-		c.nc.SetReadDeadline(time.Now().Add(s.opt.HandshakeTimeout))
-	}
-	c.pokes.Unlock()
+	c.readFor(s.opt.HandshakeTimeout)
 	if t, ok := c.nc.(*tls.Conn); ok {
 		if err := t.Handshake(); err != nil {
 			s.opt.Log.Warn("TLS handshake failed", "connection", c.name, "error", err)
@@ -64,10 +60,7 @@ func (c *conn) handshake() bool {
 	}
 	s.opt.Log.Warn("login refused", "connection", c.name, "user", login.User, "reason", login.Reason)
 	if !capable(c.properties, "authentication_failure_close") {
-		select {
-		case <-time.After(silentCloseDelay):
-		case <-s.stop:
-		}
+		c.drain(silentCloseDelay)
 		return false
 	}
 	c.refuse(login.Reply)
@@ -77,7 +70,7 @@ func (c *conn) handshake() bool {
 // refuse sends connection.close and waits for the answer.
 func (c *conn) refuse(e *amqp.Error) {
 	c.fail(e)
-	c.nc.SetReadDeadline(time.Now().Add(closeTimeout))
+	c.readFor(closeTimeout)
 	for c.phase != closed {
 		if c.takeFrames() != nil || c.phase == closed {
 			return

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net"
 	"testing"
 
 	client "github.com/rabbitmq/amqp091-go"
@@ -221,5 +222,25 @@ func TestUpdateSecret(t *testing.T) {
 	}
 	if e := next(t, "connection.close", closed); e == nil || e.Code != int(amqp.AccessRefused) {
 		t.Errorf("closed with %v", e)
+	}
+}
+
+// A client that cannot take a close frame is kept for a while after a refused login, but it does not hold up a server that
+// stops, nor does it wait for one that has left.
+func TestRefusedLoginIsNotWaitedFor(t *testing.T) {
+	h := start(t, nil)
+	for _, leave := range []func(net.Conn){func(c net.Conn) { c.Close() }, func(net.Conn) { h.close() }} {
+		c, err := net.Dial("tcp", h.addr)
+		must(t, err)
+		defer c.Close()
+		r := raw{t: t, c: c, out: []byte(amqp.ProtocolHeader)}
+		r.send(0, &amqp.ConnectionStartOk{Mechanism: "PLAIN", Response: "\x00guest\x00wrong", Locale: "en_US"})
+		r.flush()
+		r.until(0, &amqp.ConnectionStart{})
+		if n := h.server.Connections(); n != 1 {
+			t.Errorf("%d connections", n)
+		}
+		leave(c)
+		settled(t, "the connection is gone", func() bool { return h.server.Connections() == 0 })
 	}
 }

@@ -1,9 +1,6 @@
 package server
 
 import (
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"reflect"
 	"testing"
@@ -168,27 +165,4 @@ func (r *raw) call(ch amqp.ChannelID, m, answer amqp.Method) amqp.Method {
 func (r *raw) open(ch amqp.ChannelID) {
 	r.t.Helper()
 	r.call(ch, &amqp.ChannelOpen{}, &amqp.ChannelOpenOk{})
-}
-
-// ends waits until the server has closed the connection and returns the connection.close before that, nil if none came.
-func (r *raw) ends() (*amqp.ConnectionClose, error) {
-	var close *amqp.ConnectionClose
-	r.c.SetReadDeadline(time.Now().Add(patience))
-	for {
-		m, err := r.tryMethod()
-		var timeout net.Error
-		switch {
-		case errors.As(err, &timeout) && timeout.Timeout():
-			return close, fmt.Errorf("the server keeps the connection open: %w", err)
-		case err == io.EOF || err != nil:
-			return close, nil
-		}
-		if c, ok := m.(*amqp.ConnectionClose); ok {
-			close = c
-			r.send(0, &amqp.ConnectionCloseOk{})
-			if r.tryFlush() != nil {
-				return close, nil
-			}
-		}
-	}
 }
