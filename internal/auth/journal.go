@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/warrenmq/warren/internal/config"
@@ -69,7 +68,7 @@ func (s *Store) Restore(j Journal, entries ...Entry) error {
 	next := &snapshot{users: map[string]*User{}, grants: map[place]*grant{}}
 	for _, e := range entries {
 		if err := next.restore(e); err != nil {
-			return fmt.Errorf("restore users and permissions: %w", err)
+			return err
 		}
 	}
 	s.snap.Store(next)

@@ -110,6 +110,10 @@ func (s *Store) write(at Position, ceiling uint64, changes []Change) error {
 	if err := tx.Commit(); err != nil {
 		return err
 	}
+	// Badger syncs a new log, but not the directory that names it. Where nothing has changed there, this costs nothing.
+	if err := s.folder.Sync(); err != nil {
+		return fmt.Errorf("sync the directory: %w", err)
+	}
 	s.writes++
 	return nil
 }

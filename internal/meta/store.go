@@ -28,6 +28,7 @@ type Store struct {
 	dir     string
 	opt     Options
 	db      *badger.DB
+	folder  *os.File // dir itself
 	witness *witness
 	limit   limits
 	space   space
@@ -74,6 +75,9 @@ func Open(dir string, opt Options) (*Store, error) {
 		err = s.space.look()
 	}
 	if err == nil {
+		err = s.space.room(roomToOpen)
+	}
+	if err == nil {
 		err = keepBefore(dir)
 	}
 	if err != nil {
@@ -102,6 +106,9 @@ func (s *Store) open() error {
 		return err
 	}
 	s.limit = limitsOf(s.db)
+	if s.folder, err = os.Open(s.dir); err != nil {
+		return err
+	}
 	var at Position
 	err = rescue(func() (err error) {
 		if err = s.checkSchema(); err == nil {
@@ -285,6 +292,9 @@ func (s *Store) shut() error {
 	var err error
 	if s.db != nil {
 		err = rescue(s.db.Close)
+	}
+	if s.folder != nil {
+		err = errors.Join(err, s.folder.Close())
 	}
 	if s.witness != nil {
 		err = errors.Join(err, s.witness.sync(), s.witness.close())

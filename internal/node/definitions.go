@@ -19,14 +19,18 @@ func (n *Node) restore(users *auth.Store) error {
 		st.VHosts = []meta.VHost{{Name: n.cfg.DefaultVhost}}
 	}
 	if err := users.Restore(broker.UserJournal{Definitions: n.meta}, entries...); err != nil {
+		if fresh {
+			return fmt.Errorf("make the default user: %w", err)
+		}
+		return fmt.Errorf("restore users and permissions: %w", err)
+	}
+	if err := n.broker.Restore(st); err != nil || !fresh {
 		return err
 	}
-	if fresh { // only what has been found good
-		if err := n.meta.Commit(append(broker.UserChanges(entries, nil), meta.Put(st.VHosts[0]))...); err != nil {
-			return fmt.Errorf("make the default user and vhost: %w", err)
-		}
+	if err := n.meta.Commit(append(broker.UserChanges(entries, nil), meta.Put(st.VHosts[0]))...); err != nil {
+		return fmt.Errorf("make the default user and vhost: %w", err)
 	}
-	return n.broker.Restore(st)
+	return nil
 }
 
 // stuck is told when no definition can be changed any more. Messages still flow; changes are refused with the same text.
