@@ -163,12 +163,19 @@ func (q *Queue) Delete(ifUnused, ifEmpty bool) (n int, err error) {
 	return n, err
 }
 
+// Rest has the queue neither take nor deliver nor drop a message from now on: the node stops. It still hears what became of
+// those that are on their way to the disk or, as dead letters, to another queue.
+func (q *Queue) Rest() {
+	q.do(func(int64) { q.state.resting = true })
+	q.do(func(int64) {}) // the effects of what came before are out
+}
+
 // Stop ends the queue in memory and leaves what it has on disk: the node stops. Nothing is delivered or confirmed after it.
 func (q *Queue) Stop() {
 	q.do(func(int64) {
 		q.state.closed = true
 		q.mu.Lock()
-		q.closed = true
+		q.closed, q.stopped = true, true
 		if q.timer != nil {
 			q.timer.Stop()
 		}

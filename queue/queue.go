@@ -31,7 +31,8 @@ type Queue struct {
 	inbox   []Event
 	bytes   int             // of the messages in inbox
 	running bool            // somebody is the runner
-	closed  bool            // the queue is deleted
+	closed  bool            // the queue is deleted, or stopped
+	stopped bool            // it was stopped
 	drained chan struct{}   // made by a publisher that waits, closed when the inbox is taken
 	slow    <-chan struct{} // what publishers wait for while the disk is behind; nil if it is not
 	timer   *time.Timer
@@ -60,6 +61,8 @@ type Event struct {
 	from Publisher
 	seq  uint64
 	call *call
+
+	letter bool // a dead letter: from wants to know if it is safe or refused, or else lost
 }
 
 type kind uint8
@@ -83,6 +86,11 @@ type call struct {
 // Publish is the event of a message. m is borrowed until Submit returns. If from is not nil it is told the fate of seq.
 func Publish(m *amqp.Message, from Publisher, seq uint64) Event {
 	return Event{kind: kindPublish, msg: m, from: from, seq: seq}
+}
+
+// PublishLetter is the event of a dead letter. from is told false only if the queue wanted it and could not keep it.
+func PublishLetter(m *amqp.Message, from Publisher) Event {
+	return Event{kind: kindPublish, msg: m, from: from, letter: true}
 }
 
 // Ack is the event of an acknowledgement.
@@ -155,7 +163,7 @@ func (q *Queue) Submit(events []Event) {
 	}
 	if q.closed {
 		q.mu.Unlock()
-		refuse(events)
+		q.refuse(events)
 		return
 	}
 	var wait <-chan struct{}
@@ -173,7 +181,7 @@ func (q *Queue) Post(ev Event) {
 	q.mu.Lock()
 	if q.closed {
 		q.mu.Unlock()
-		refuse([]Event{ev})
+		q.refuse([]Event{ev})
 		return
 	}
 	start := !q.running
@@ -213,12 +221,16 @@ func (q *Queue) full() <-chan struct{} {
 	return q.drained
 }
 
-// refuse answers for events that came after the queue was deleted: their messages are gone with it.
-func refuse(events []Event) {
+// refuse answers for events that came after the queue was deleted: their messages are gone with it. Those that come after it
+// was stopped are not safe anywhere.
+func (q *Queue) refuse(events []Event) {
+	q.mu.Lock()
+	gone := !q.stopped
+	q.mu.Unlock()
 	for i := range events {
 		switch ev := &events[i]; {
 		case ev.from != nil:
-			ev.from.Confirmed([]uint64{ev.seq}, true)
+			ev.from.Confirmed([]uint64{ev.seq}, gone)
 		case ev.call != nil:
 			if ev.call.done != nil {
 				close(ev.call.done)
@@ -284,7 +296,13 @@ func (q *Queue) step(events []Event) {
 	for i := range events {
 		ev := &events[i]
 		if s.closed {
-			refuse(events[i : i+1])
+			q.refuse(events[i : i+1])
+			continue
+		}
+		if s.resting && ev.kind <= kindTick {
+			if ev.from != nil {
+				out.confirms = append(out.confirms, confirm{ev.from, ev.seq, false})
+			}
 			continue
 		}
 		switch ev.kind {
@@ -295,7 +313,7 @@ func (q *Queue) step(events []Event) {
 			case result == pending:
 				s.disk.pending = append(s.disk.pending, pendingConfirm{s.seq, ev.from, ev.seq})
 			default:
-				out.confirms = append(out.confirms, confirm{ev.from, ev.seq, result == taken})
+				out.confirms = append(out.confirms, confirm{ev.from, ev.seq, result == taken || ev.letter})
 			}
 		case kindSettle:
 			s.settle(ev.handle, ev.verdict, out)

@@ -23,6 +23,7 @@ type state struct {
 	lastUsed int64 // when a consumer left, a get or a declare came last
 	dirty    bool  // messages and consumers may be waiting for each other: pump
 	closed   bool
+	resting  bool // nothing comes in or goes out any more, see Queue.Rest
 	counters Counters
 }
 
@@ -240,6 +241,9 @@ func (s *state) giveBack(it item) {
 
 // finish is called after each batch: whatever the events left to do is done.
 func (s *state) finish(now int64, q *Queue, out *effects) {
+	if s.resting {
+		return
+	}
 	if s.dirty {
 		s.pump(now, out)
 		s.expire(now, out)

@@ -25,6 +25,7 @@ type Broker struct {
 	opt     Options
 	Alarms  Alarms
 	replies replies
+	letters sync.WaitGroup // dead letters that are not yet where they go to
 
 	mu     sync.RWMutex // guards vhosts
 	vhosts map[string]*VHost
@@ -43,13 +44,20 @@ func New(opt Options) *Broker {
 	return b
 }
 
-// Stop stops all queues: nothing more goes to the message log.
+// Stop stops all queues: nothing more goes to the message log. Dead letters arrive first, so that none is in two queues
+// when the node starts again.
 func (b *Broker) Stop() {
+	b.each(func(q *Queue) { q.Rest() })
+	b.letters.Wait()
+	b.each(func(q *Queue) { q.Stop() })
+}
+
+func (b *Broker) each(f func(*Queue)) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	for _, v := range b.vhosts {
 		for q := range v.Table().Queues() {
-			q.Value.(*Queue).Stop()
+			f(q.Value.(*Queue))
 		}
 	}
 }

@@ -16,6 +16,10 @@ var routers = sync.Pool{New: func() any { return new(exchange.Router) }}
 // would go round to for ever.
 func (v *VHost) DeadLetter(q *queue.Queue, s *queue.Settings, m *amqp.Message, why queue.Reason, arrived func()) {
 	w := &arrival{left: 1, done: arrived}
+	if arrived != nil {
+		v.broker.letters.Add(1)
+		w.letters = &v.broker.letters
+	}
 	defer w.Confirmed([]uint64{0}, true)
 	if _, ok := v.Table().Exchange(s.DLX); !ok {
 		return
@@ -52,7 +56,7 @@ func (v *VHost) post(name string, m *amqp.Message, key string, extra []string, s
 				q.Value.(*Queue).Post(queue.Publish(m, nil, 0))
 			} else {
 				w.expect()
-				q.Value.(*Queue).Post(queue.Publish(m, w, 0))
+				q.Value.(*Queue).Post(queue.PublishLetter(m, w))
 			}
 			routed = true
 		}
@@ -67,9 +71,12 @@ func (v *VHost) Lost(q *queue.Queue, n int) {
 
 // An arrival waits for a dead letter to be safe in all queues that it goes to.
 type arrival struct {
-	mu   sync.Mutex // guards left
+	done    func()          // nil if nobody wants to know
+	letters *sync.WaitGroup // counts those whose done is not nil
+
+	mu   sync.Mutex // guards the fields below
 	left int
-	done func() // nil if nobody wants to know
+	lost bool // by one of the queues
 }
 
 func (a *arrival) expect() {
@@ -78,15 +85,21 @@ func (a *arrival) expect() {
 	a.mu.Unlock()
 }
 
-// Confirmed implements queue.Publisher. A queue that refuses the letter has done with it too.
-func (a *arrival) Confirmed(seqs []uint64, _ bool) {
+// Confirmed implements queue.Publisher. If a queue could not keep the letter, the message stays on disk where it died, and is
+// back after a restart.
+func (a *arrival) Confirmed(seqs []uint64, ok bool) {
 	a.mu.Lock()
 	a.left -= len(seqs)
-	last := a.left == 0
+	a.lost = a.lost || !ok
+	last, lost := a.left == 0, a.lost
 	a.mu.Unlock()
-	if last && a.done != nil {
+	if !last || a.done == nil {
+		return
+	}
+	if !lost {
 		a.done()
 	}
+	a.letters.Done()
 }
 
 // routing returns what routing looks at in a message with the properties f.
