@@ -168,6 +168,12 @@ func (d *disk) saySettled() {
 // fallen behind.
 func (s *state) submit() (slow <-chan struct{}) {
 	d := &s.disk
+	if d.cache != nil {
+		if hot := s.hot(); hot != d.counted {
+			d.cache.used.Add(hot - d.counted)
+			d.counted = hot
+		}
+	}
 	if d.log == nil {
 		return nil
 	}
@@ -175,12 +181,6 @@ func (s *state) submit() (slow <-chan struct{}) {
 	if d.appended {
 		d.appended = false
 		slow = d.log.Submit()
-	}
-	if d.cache != nil {
-		if hot := s.hot(); hot != d.counted {
-			d.cache.used.Add(hot - d.counted)
-			d.counted = hot
-		}
 	}
 	return slow
 }

@@ -313,6 +313,9 @@ func (s *state) close() []*Consumer {
 	if s.disk.log != nil {
 		s.disk.log.Drop()
 	}
+	if c := s.disk.cache; c != nil {
+		c.used.Add(-s.disk.counted)
+	}
 	s.disk = disk{}
 	for _, m := range s.members {
 		for _, h := range s.unacked.handles(m) {
