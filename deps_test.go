@@ -55,6 +55,7 @@ var drawn = map[string]string{
 	"internal/perf/bench":  "amqp internal/perf",
 	"internal/conformance": "amqp",
 	"internal/interop":     "amqp",
+	"internal/crash":       "amqp",
 	"internal/script":      "amqp",
 	"internal/leak":        "amqp",
 }
