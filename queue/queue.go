@@ -167,8 +167,11 @@ func (q *Queue) Submit(events []Event) {
 		return
 	}
 	var wait <-chan struct{}
-	if publishes := q.leave(events); publishes && q.bytes > q.inboxMax {
-		wait = q.full()
+	if publishes := q.leave(events); publishes {
+		wait = q.slow // closed long ago, if the disk has caught up
+		if q.bytes > q.inboxMax {
+			wait = q.full()
+		}
 	}
 	q.mu.Unlock()
 	if wait != nil {
