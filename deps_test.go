@@ -44,10 +44,11 @@ var drawn = map[string]string{
 	"internal/cluster": leaves,
 	"internal/auth":    leaves,
 
-	"amqp":             "",
-	"internal/store":   "",
-	"internal/config":  "",
-	"internal/metrics": "",
+	"amqp":                     "",
+	"internal/store":           "",
+	"internal/store/storetest": "internal/store",
+	"internal/config":          "",
+	"internal/metrics":         "",
 
 	// Tools. They speak the protocol and know nothing of the broker.
 	"amqp/gen":             "",
