@@ -56,7 +56,6 @@ type sim struct {
 	store  *store.Store
 	queues []*simQueue
 	nextID uint64
-	was *storetest.Disk
 	faults bool // operations fail: settlements may be lost
 }
 
@@ -329,7 +328,6 @@ func (s *sim) crash(clean bool) *store.Report {
 		_ = s.store.Close() // fails: there is no power
 	}
 	s.disk = after
-	s.was = after.Crash(1)
 	report := s.open()
 	for i, old := range s.queues {
 		s.queues[i] = s.recovered(old, upTo[i], clean)
@@ -365,7 +363,6 @@ func (s *sim) recovered(old *simQueue, upTo uint64, clean bool) *simQueue {
 		case m == nil:
 			s.fatalf("queue %d: message %d was never appended", q.id, e.Seq)
 		case m.settled && (clean || m.before <= synced) && !s.faults && !m.maybe:
-			store.Dump(s.was, "data", q.id, e.Seq, e.Seq+5)
 			s.fatalf("queue %d: message %d is back; it was settled before message %d, and %d is durable", q.id, e.Seq, m.before, synced)
 		case e.Size != len(body(q.id, e.Seq)), e.Expires != want.Expires, e.Priority != want.Priority, e.Flags != want.Flags:
 			s.fatalf("queue %d: message %d is recovered as %+v", q.id, e.Seq, e)
@@ -377,7 +374,6 @@ func (s *sim) recovered(old *simQueue, upTo uint64, clean bool) *simQueue {
 	}
 	for seq, m := range old.msgs {
 		if (seq <= upTo || clean && !s.faults) && !m.settled && !m.maybe && q.msgs[seq] == nil {
-			store.Dump(s.was, "data", q.id, seq, seq+5)
 			s.fatalf("queue %d: message %d is gone, and %d was durable", q.id, seq, upTo)
 		}
 	}
