@@ -6,7 +6,7 @@ TIMEOUT    ?= 25m
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 
 .DEFAULT_GOAL := help
-.PHONY: help go check build run test race fuzz bench interop conformance generate lint clean
+.PHONY: help go check build run test race fuzz bench interop conformance crash generate lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ interop: go ## the suites of real clients; their libraries go to ./.cache
 
 conformance: go ## the wire scripts, against Warren and, if installed, RabbitMQ
 	go test -count=1 -timeout $(TIMEOUT) ./internal/conformance
+
+crash: go ## kill the broker 200 times under load, fill its disk, pile up messages
+	WARREN_CRASH_ROUNDS=$${WARREN_CRASH_ROUNDS:-200} go test -count=1 -timeout 60m -v ./internal/crash
 
 generate: go ## what is made from tables: methods, docs/config.md, the sample settings
 	go generate ./...

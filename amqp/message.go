@@ -100,6 +100,19 @@ func (m *Message) Unpin(held int) {
 	m.buf.Release(1)
 }
 
+// Restore returns a message whose parts lie in b, as they were read back from disk. The caller's reference to b becomes the
+// message's. The caller is b's maker now. An error says that header is no content header.
+func Restore(b *Buffer, address, header, body []byte) (*Message, error) {
+	f, err := ParseFacts(header)
+	if err != nil {
+		return nil, err
+	}
+	m := b.newMessage()
+	m.Address, m.Header, m.Body, m.Size = address, header, body, len(body)
+	m.SetFacts(f)
+	return m, nil
+}
+
 // AddBody appends one part of the body, which lies in b.
 func (m *Message) AddBody(part []byte, b *Buffer) {
 	if len(part) == 0 {
@@ -127,8 +140,8 @@ func (m *Message) HiddenKeys() []string { return m.hidden }
 // Whole reports whether Body is all of the body.
 func (m *Message) Whole() bool { return len(m.Body) == m.Size }
 
-// more returns the parts of the body behind Body.
-func (m *Message) more() [][]byte {
+// More returns the parts of the body behind Body, nil if there are none.
+func (m *Message) More() [][]byte {
 	if m.spread == nil {
 		return nil
 	}
@@ -144,7 +157,7 @@ func (m *Message) CopyTo(b *Buffer, dst []byte) *Message {
 	n = copy(dst, m.Header)
 	c.Header, dst = dst[:n:n], dst[n:]
 	n = copy(dst, m.Body)
-	for _, p := range m.more() {
+	for _, p := range m.More() {
 		n += copy(dst[n:], p)
 	}
 	c.Body = dst[:n:n]
@@ -178,7 +191,7 @@ func (m *Message) Derive(address, header []byte) (*Message, error) {
 	c.Address = b.data[:n:n]
 	c.Header = b.data[n : n+copy(b.data[n:], header)]
 	c.Body = m.Body
-	c.spread = &spread{more: m.more(), bufs: []*Buffer{m.buf}}
+	c.spread = &spread{more: m.More(), bufs: []*Buffer{m.buf}}
 	if m.spread != nil {
 		c.spread.bufs = append(c.spread.bufs, m.spread.bufs...)
 	}
@@ -221,7 +234,7 @@ func (m *Message) EachBodyFrame(frameMax int, f func(parts [][]byte, size int)) 
 		}
 	}
 	add(m.Body)
-	for _, p := range m.more() {
+	for _, p := range m.More() {
 		add(p)
 	}
 	if size > 0 {
@@ -232,7 +245,7 @@ func (m *Message) EachBodyFrame(frameMax int, f func(parts [][]byte, size int)) 
 // AppendBody appends the whole body.
 func (m *Message) AppendBody(b []byte) []byte {
 	b = append(b, m.Body...)
-	for _, p := range m.more() {
+	for _, p := range m.More() {
 		b = append(b, p...)
 	}
 	return b

@@ -217,7 +217,7 @@ func TestMessageCopyTo(t *testing.T) {
 
 // overwrite changes all the memory of m, so that whoever shares it is found out.
 func overwrite(m *Message) {
-	for _, part := range append([][]byte{m.Address, m.Header, m.Body}, m.more()...) {
+	for _, part := range append([][]byte{m.Address, m.Header, m.Body}, m.More()...) {
 		for i := range part {
 			part[i] ^= 0x55
 		}

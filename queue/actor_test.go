@@ -32,12 +32,14 @@ type route struct {
 
 func newLoad(t *testing.T, inboxMax int) *load {
 	l := &load{t: t, last: map[route]uint32{}, bySession: map[*loadSession][]Handle{}}
-	l.q = New(Config{VHost: "/", Name: "q"}, NoSettings(), l, inboxMax)
+	l.q = New(Config{VHost: "/", Name: "q"}, NoSettings(), l, inboxMax, Storage{})
 	return l
 }
 
-func (l *load) DeadLetter(*Queue, *Settings, *amqp.Message, Reason) { l.t.Error("a message died") }
-func (l *load) Expired(*Queue)                                      { l.t.Error("the queue expired") }
+func (l *load) DeadLetter(*Queue, *Settings, *amqp.Message, Reason, func()) {
+	l.t.Error("a message died")
+}
+func (l *load) Expired(*Queue) { l.t.Error("the queue expired") }
 
 // numbered makes a publisher's n-th message.
 func numbered(publisher, n uint32, size int) *amqp.Message {
@@ -283,14 +285,14 @@ type gate struct {
 	enter func(q *Queue, m *amqp.Message)
 }
 
-func (g *gate) DeadLetter(q *Queue, _ *Settings, m *amqp.Message, _ Reason) { g.enter(q, m) }
-func (g *gate) Expired(*Queue)                                              {}
+func (g *gate) DeadLetter(q *Queue, _ *Settings, m *amqp.Message, _ Reason, _ func()) { g.enter(q, m) }
+func (g *gate) Expired(*Queue)                                                        {}
 
 // full makes a queue that dead-letters every message published to it.
 func full(owner Owner, inboxMax int) *Queue {
 	set := NoSettings()
 	set.MaxLength, set.DeadLetter = 0, true
-	return New(Config{VHost: "/", Name: "q"}, set, owner, inboxMax)
+	return New(Config{VHost: "/", Name: "q"}, set, owner, inboxMax, Storage{})
 }
 
 func submit(q *Queue, bodies ...string) {
@@ -424,3 +426,7 @@ func TestDeadLetterToEachOther(t *testing.T) {
 		}
 	})
 }
+
+func (l *load) Lost(*Queue, int) {}
+
+func (g *gate) Lost(*Queue, int) {}

@@ -8,7 +8,7 @@ import "testing"
 // empties pools at random.)
 func TestNoAllocation(t *testing.T) {
 	for name, noAck := range map[string]bool{"no-ack": true, "ack": false} {
-		q := New(Config{Name: "q"}, NoSettings(), nobody{}, DefaultInboxMax)
+		q := New(Config{Name: "q"}, NoSettings(), nobody{}, DefaultInboxMax, Storage{})
 		s := &benchSession{q: q}
 		q.Consume(&Consumer{Session: s, NoAck: noAck, Prefetch: 1000}, func() {})
 		events, release := benchEvents(100)

@@ -37,9 +37,9 @@ func (s *benchSession) settle() {
 
 type nobody struct{}
 
-func (nobody) DeadLetter(*Queue, *Settings, *amqp.Message, Reason) {}
-func (nobody) Expired(*Queue)                                      {}
-func (nobody) Confirmed([]uint64, bool)                            {}
+func (nobody) DeadLetter(*Queue, *Settings, *amqp.Message, Reason, func()) {}
+func (nobody) Expired(*Queue)                                              {}
+func (nobody) Confirmed([]uint64, bool)                                    {}
 
 const benchBatch = 64 // messages that a reader submits at a time
 
@@ -66,7 +66,7 @@ func BenchmarkPublishAck(b *testing.B) { benchDeliver(b, false) }
 func benchDeliver(b *testing.B, noAck bool) {
 	for _, size := range []int{16, 1024} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			q := New(Config{Name: "q"}, NoSettings(), nobody{}, DefaultInboxMax)
+			q := New(Config{Name: "q"}, NoSettings(), nobody{}, DefaultInboxMax, Storage{})
 			s := &benchSession{q: q}
 			q.Consume(&Consumer{Session: s, NoAck: noAck}, func() {})
 			events, release := benchEvents(size)
@@ -91,7 +91,7 @@ func BenchmarkBacklog(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(size))
 			for n := 0; n < b.N; n += depth {
-				q := New(Config{Name: "q"}, NoSettings(), nobody{}, DefaultInboxMax)
+				q := New(Config{Name: "q"}, NoSettings(), nobody{}, DefaultInboxMax, Storage{})
 				for range min(depth, b.N-n) / benchBatch {
 					q.Submit(events)
 				}
@@ -120,7 +120,7 @@ func BenchmarkIdleQueue(b *testing.B) {
 			runtime.ReadMemStats(&before)
 			for i := range queues {
 				cfg := Config{VHost: "/", Name: fmt.Sprintf("queue-%d", i), Durable: true}
-				q := New(cfg, NoSettings(), nobody{}, DefaultInboxMax)
+				q := New(cfg, NoSettings(), nobody{}, DefaultInboxMax, Storage{})
 				if used {
 					s := &benchSession{q: q}
 					q.Submit(events)
@@ -138,3 +138,5 @@ func BenchmarkIdleQueue(b *testing.B) {
 		})
 	}
 }
+
+func (nobody) Lost(*Queue, int) {}

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"math"
 	"time"
 
 	"github.com/warrenmq/warren/amqp"
@@ -19,6 +20,7 @@ type Stats struct {
 	ActiveTag                 string // of the single active consumer, if the queue has one
 	ExclusiveTag              string // of the exclusive consumer
 	Settings                  Settings
+	DiskBytes                 int64 // that the queue's messages take in the log
 }
 
 // Stats looks at the queue; ok is false if it is deleted.
@@ -29,8 +31,11 @@ func (q *Queue) Stats() (st Stats, ok bool) {
 
 func (s *state) stats() Stats {
 	st := Stats{
-		Ready: s.ready.n, ReadyBytes: s.ready.bytes, Unacked: s.unacked.n, UnackedBytes: s.unacked.bytes,
+		Ready: s.total(), ReadyBytes: s.totalBytes(), Unacked: s.unacked.n, UnackedBytes: s.unacked.bytes,
 		Consumers: len(s.consumers.all), Counters: s.counters, Settings: s.set,
+	}
+	if s.disk.log != nil {
+		st.DiskBytes = s.disk.log.Bytes()
 	}
 	if c := s.consumers.active; c != nil && s.cfg.SingleActive {
 		st.ActiveTag = c.Tag
@@ -94,10 +99,16 @@ func (q *Queue) Recover(sess Session) {
 
 // Get passes the first message to sess.Got; it returns false if there is none. With noAck the message is gone.
 func (q *Queue) Get(sess Session, noAck bool) (got bool, err error) {
-	if !q.do(func(now int64) { got = q.state.get(now, sess, noAck, q, &q.work.out) }) {
-		return false, q.errGone()
+	for {
+		var later <-chan struct{}
+		if !q.do(func(now int64) { got, later = q.state.get(now, sess, noAck, q, &q.work.out) }) {
+			return false, q.errGone()
+		}
+		if later == nil {
+			return got, nil
+		}
+		<-later
 	}
-	return got, nil
 }
 
 // Purge drops the ready messages and returns how many.
@@ -115,6 +126,9 @@ func (q *Queue) Set(set Settings) {
 		s := &q.state
 		if set.Expires != s.set.Expires {
 			s.lastUsed = now
+		}
+		if set.Flush != s.set.Flush && s.disk.log != nil {
+			s.disk.log.Handle(handler{q}, set.Flush)
 		}
 		anywhere := s.set.ExpireAnywhere
 		s.set = set
@@ -137,11 +151,12 @@ func (q *Queue) Delete(ifUnused, ifEmpty bool) (n int, err error) {
 		case ifUnused && len(s.consumers.all) > 0:
 			err = amqp.Errorf(amqp.PreconditionFailed, "%s in use", &q.cfg)
 			return
-		case ifEmpty && s.ready.n > 0:
+		case ifEmpty && s.total() > 0:
 			err = amqp.Errorf(amqp.PreconditionFailed, "%s not empty", &q.cfg)
 			return
 		}
-		n = s.ready.n
+		n = s.total()
+		s.durable(math.MaxUint64, true, &q.work.out) // gone with the queue, as if consumed
 		q.work.out.gone = s.close()
 		q.mu.Lock()
 		q.closed = true
@@ -153,6 +168,26 @@ func (q *Queue) Delete(ifUnused, ifEmpty bool) (n int, err error) {
 		return 0, q.errGone()
 	}
 	return n, err
+}
+
+// Rest has the queue neither take nor deliver nor drop a message from now on: the node stops. It still hears what became of
+// those that are on their way to the disk or, as dead letters, to another queue.
+func (q *Queue) Rest() {
+	q.do(func(int64) { q.state.resting = true })
+	q.do(func(int64) {}) // the effects of what came before are out
+}
+
+// Stop ends the queue in memory and leaves what it has on disk: the node stops. Nothing is delivered or confirmed after it.
+func (q *Queue) Stop() {
+	q.do(func(int64) {
+		q.state.closed = true
+		q.mu.Lock()
+		q.closed, q.stopped = true, true
+		if q.timer != nil {
+			q.timer.Stop()
+		}
+		q.mu.Unlock()
+	})
 }
 
 // IdleSince returns when the queue was last used, for x-expires.

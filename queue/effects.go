@@ -23,6 +23,8 @@ type deadLetter struct {
 	reason   Reason
 	settings Settings // at the time
 	owned    bool     // a reference is to be released afterwards
+	logged   bool     // seq is in the log until the letter is where it goes to
+	seq      uint64
 }
 
 // flushConsumer hands c's batch to its session and lets go of what the session has copied.
@@ -77,7 +79,11 @@ func (out *effects) flush(q *Queue) {
 	for i := range out.dead {
 		d := &out.dead[i]
 		if d.settings.DeadLetter {
-			q.owner.DeadLetter(q, &d.settings, d.msg, d.reason)
+			var arrived func()
+			if d.logged {
+				arrived = q.arrived(d.seq)
+			}
+			q.owner.DeadLetter(q, &d.settings, d.msg, d.reason, arrived)
 		}
 		if d.owned {
 			d.msg.Release(1)

@@ -9,6 +9,7 @@ type item struct {
 	expires    int64         // Unix milliseconds; 0: never
 	deliveries uint32        // how often it was delivered and came back
 	redeliver  bool
+	logged     bool // it is in the log
 }
 
 // A fifo holds ready items in order of arrival. New ones are appended to a ring; those that come back are kept in a heap

@@ -121,7 +121,7 @@ func newModel(t *testing.T, ops []byte) *model {
 	cfg.SingleActive = m.pick(4) == 0
 	cfg.Quorum = m.pick(4) == 0
 	m.set = m.settings()
-	m.q = New(cfg, m.set, m, 1<<20)
+	m.q = New(cfg, m.set, m, 1<<20, Storage{})
 	return m
 }
 
@@ -648,7 +648,7 @@ func (m *model) Confirmed(seqs []uint64, ok bool) {
 }
 
 // DeadLetter implements Owner.
-func (m *model) DeadLetter(q *Queue, s *Settings, am *amqp.Message, why Reason) {
+func (m *model) DeadLetter(q *Queue, s *Settings, am *amqp.Message, why Reason, _ func()) {
 	m.kept.see(am)
 	n, _ := strconv.Atoi(string(am.RoutingKey()))
 	msg := m.messages[n]
@@ -674,3 +674,5 @@ func (m *model) DeadLetter(q *Queue, s *Settings, am *amqp.Message, why Reason) 
 
 // Expired implements Owner.
 func (m *model) Expired(*Queue) { m.errorf("the queue expires") }
+
+func (m *model) Lost(*Queue, int) {}

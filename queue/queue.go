@@ -9,8 +9,11 @@ import (
 
 // Owner is the broker as a queue sees it. Its methods are called by the queue's runner and must not wait for a queue.
 type Owner interface {
-	// DeadLetter publishes m, which is borrowed, to s.DLX.
-	DeadLetter(q *Queue, s *Settings, m *amqp.Message, why Reason)
+	// DeadLetter publishes m, which is borrowed, to s.DLX. If arrived is not nil it is called, by any goroutine, when the
+	// letter is safe in all queues that it goes to, or goes nowhere.
+	DeadLetter(q *Queue, s *Settings, m *amqp.Message, why Reason, arrived func())
+	// Lost says that n messages could not be read back from disk.
+	Lost(q *Queue, n int)
 	// Expired says that nobody has used the queue for s.Expires: delete it, from another goroutine.
 	Expired(q *Queue)
 }
@@ -25,10 +28,12 @@ type Queue struct {
 	// guarded by mu, which is held for a few instructions
 	mu      sync.Mutex
 	inbox   []Event
-	bytes   int           // of the messages in inbox
-	running bool          // somebody is the runner
-	closed  bool          // the queue is deleted
-	drained chan struct{} // made by a publisher that waits, closed when the inbox is taken
+	bytes   int             // of the messages in inbox
+	running bool            // somebody is the runner
+	closed  bool            // the queue is deleted, or stopped
+	stopped bool            // it was stopped
+	drained chan struct{}   // made by a publisher that waits, closed when the inbox is taken
+	slow    <-chan struct{} // what publishers wait for while the disk is behind; nil if it is not
 	timer   *time.Timer
 	timerAt int64 // Unix milliseconds when timer fires, 0 if it is not armed
 
@@ -55,6 +60,8 @@ type Event struct {
 	from Publisher
 	seq  uint64
 	call *call
+
+	letter bool // a dead letter: from wants to know if it is safe or refused, or else lost
 }
 
 type kind uint8
@@ -64,6 +71,9 @@ const (
 	kindSettle
 	kindResume
 	kindTick
+	kindDurable // messages up to seq are on disk
+	kindFailed  // messages up to seq are not, and will not be
+	kindArrived // the dead letter of message seq is where it goes to
 	kindCall
 )
 
@@ -75,6 +85,11 @@ type call struct {
 // Publish is the event of a message. m is borrowed until Submit returns. If from is not nil it is told the fate of seq.
 func Publish(m *amqp.Message, from Publisher, seq uint64) Event {
 	return Event{kind: kindPublish, msg: m, from: from, seq: seq}
+}
+
+// PublishLetter is the event of a dead letter. from is told false only if the queue wanted it and could not keep it.
+func PublishLetter(m *amqp.Message, from Publisher) Event {
+	return Event{kind: kindPublish, msg: m, from: from, letter: true}
 }
 
 // Ack is the event of an acknowledgement.
@@ -94,16 +109,38 @@ func Resumed() Event { return Event{kind: kindResume} }
 // DefaultInboxMax is how many bytes of messages may wait in an inbox before publishers have to.
 const DefaultInboxMax = 16 << 20
 
-// New makes an empty queue.
-func New(cfg Config, set Settings, owner Owner, inboxMax int) *Queue {
+// New makes a queue. With a storage, a durable queue keeps its persistent messages there, and begins with those that were
+// there before; any queue leaves there what the cache has no room for.
+func New(cfg Config, set Settings, owner Owner, inboxMax int, st Storage) *Queue {
 	q := &Queue{cfg: cfg, owner: owner, inboxMax: inboxMax}
 	q.state = state{cfg: &q.cfg, set: set, ready: newReady(cfg.MaxPriority), lastUsed: time.Now().UnixMilli()}
+	if st.Open != nil {
+		d := &q.state.disk
+		*d = disk{cache: st.Cache, whole: cfg.MaxPriority > 0 || set.ExpireAnywhere}
+		d.open = func() Log {
+			log := st.Open()
+			log.Handle(handler{q}, q.state.set.Flush)
+			return log
+		}
+		if st.Recovered {
+			d.log = d.open()
+			q.state.recover()
+		}
+	}
 	if set.Expires > 0 {
 		q.mu.Lock() // the timer may fire before arm returns
 		q.arm()
 		q.mu.Unlock()
 	}
 	return q
+}
+
+// Start has a queue look at the messages that it found on disk: some may have expired, or be more than a limit allows. The
+// owner calls it when their dead letters find the exchanges and queues that they go to.
+func (q *Queue) Start() {
+	if q.state.disk.log != nil {
+		q.Resume()
+	}
 }
 
 // Config returns how the queue was declared. The caller does not change it.
@@ -120,16 +157,20 @@ func (q *Queue) Submit(events []Event) {
 		q.mu.Unlock()
 		q.step(events)
 		q.run(true)
+		q.waitForDisk(events)
 		return
 	}
 	if q.closed {
 		q.mu.Unlock()
-		refuse(events)
+		q.refuse(events)
 		return
 	}
 	var wait <-chan struct{}
-	if publishes := q.leave(events); publishes && q.bytes > q.inboxMax {
-		wait = q.full()
+	if publishes := q.leave(events); publishes {
+		wait = q.slow // closed long ago, if the disk has caught up
+		if q.bytes > q.inboxMax {
+			wait = q.full()
+		}
 	}
 	q.mu.Unlock()
 	if wait != nil {
@@ -142,7 +183,7 @@ func (q *Queue) Post(ev Event) {
 	q.mu.Lock()
 	if q.closed {
 		q.mu.Unlock()
-		refuse([]Event{ev})
+		q.refuse([]Event{ev})
 		return
 	}
 	start := !q.running
@@ -182,14 +223,20 @@ func (q *Queue) full() <-chan struct{} {
 	return q.drained
 }
 
-// refuse answers for events that came after the queue was deleted: their messages are gone with it.
-func refuse(events []Event) {
+// refuse answers for events that came after the queue was deleted: their messages are gone with it. Those that come after it
+// was stopped are not safe anywhere.
+func (q *Queue) refuse(events []Event) {
+	q.mu.Lock()
+	gone := !q.stopped
+	q.mu.Unlock()
 	for i := range events {
 		switch ev := &events[i]; {
 		case ev.from != nil:
-			ev.from.Confirmed([]uint64{ev.seq}, true)
+			ev.from.Confirmed([]uint64{ev.seq}, gone)
 		case ev.call != nil:
-			close(ev.call.done)
+			if ev.call.done != nil {
+				close(ev.call.done)
+			}
 		}
 	}
 }
@@ -251,14 +298,24 @@ func (q *Queue) step(events []Event) {
 	for i := range events {
 		ev := &events[i]
 		if s.closed {
-			refuse(events[i : i+1])
+			q.refuse(events[i : i+1])
+			continue
+		}
+		if s.resting && ev.kind <= kindTick {
+			if ev.from != nil {
+				out.confirms = append(out.confirms, confirm{ev.from, ev.seq, false})
+			}
 			continue
 		}
 		switch ev.kind {
 		case kindPublish:
-			ok := s.publish(now, ev.msg, out)
-			if ev.from != nil {
-				out.confirms = append(out.confirms, confirm{ev.from, ev.seq, ok})
+			result := s.publish(now, ev.msg, out)
+			switch {
+			case ev.from == nil:
+			case result == pending:
+				s.disk.pending = append(s.disk.pending, pendingConfirm{s.seq, ev.from, ev.seq})
+			default:
+				out.confirms = append(out.confirms, confirm{ev.from, ev.seq, result == taken || ev.letter})
 			}
 		case kindSettle:
 			s.settle(ev.handle, ev.verdict, out)
@@ -266,19 +323,52 @@ func (q *Queue) step(events []Event) {
 			s.resume()
 		case kindTick:
 			s.tick(now, out)
+		case kindDurable, kindFailed:
+			s.durable(ev.seq, ev.kind == kindDurable, out)
+		case kindArrived:
+			s.done(&item{seq: ev.seq, logged: true})
 		case kindCall:
-			s.settled(now, out)
+			s.settled(now, q, out)
 			ev.call.f(now)
-			close(ev.call.done)
+			if ev.call.done != nil {
+				close(ev.call.done)
+			}
 		}
 	}
-	s.finish(now, out)
+	s.finish(now, q, out)
+	if slow := s.submit(); slow != nil {
+		q.mu.Lock()
+		q.slow = slow
+		q.mu.Unlock()
+	}
 	out.flush(q)
 }
 
+// waitForDisk makes a publisher wait while the disk is behind.
+func (q *Queue) waitForDisk(events []Event) {
+	q.mu.Lock()
+	slow := q.slow
+	q.slow = nil
+	q.mu.Unlock()
+	if slow == nil {
+		return
+	}
+	for i := range events {
+		if events[i].msg != nil {
+			<-slow
+			return
+		}
+	}
+}
+
+// arrived returns a function that settles message seq: its dead letter is safe elsewhere.
+func (q *Queue) arrived(seq uint64) func() {
+	return func() { q.Post(Event{kind: kindArrived, seq: seq}) }
+}
+
 // settled brings the queue to rest before a call looks at it.
-func (s *state) settled(now int64, out *effects) {
-	s.finish(now, out)
+func (s *state) settled(now int64, q *Queue, out *effects) {
+	s.finish(now, q, out)
 	out.flushDeliveries()
 }
 

@@ -147,7 +147,7 @@ func (w *world) command(verb string, a *args) {
 		name := a.word(0, "q")
 		cfg, set := a.config(name)
 		w.mu.Lock()
-		w.queues[name] = New(cfg, set, &w.owner, 1<<20)
+		w.queues[name] = New(cfg, set, &w.owner, 1<<20, Storage{})
 		w.mu.Unlock()
 	case "set":
 		q := w.queue(a)

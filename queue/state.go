@@ -14,6 +14,7 @@ type state struct {
 	unacked  unacked
 	arena    arena
 	expiries expiries // only with Settings.ExpireAnywhere
+	disk     disk
 
 	consumers consumers
 	members   map[Session]*member
@@ -22,6 +23,7 @@ type state struct {
 	lastUsed int64 // when a consumer left, a get or a declare came last
 	dirty    bool  // messages and consumers may be waiting for each other: pump
 	closed   bool
+	resting  bool // nothing comes in or goes out any more, see Queue.Rest
 	counters Counters
 }
 
@@ -33,8 +35,17 @@ type Counters struct {
 // String names the queue as reply texts do.
 func (c *Config) String() string { return fmt.Sprintf("queue '%s' in vhost '%s'", c.Name, c.VHost) }
 
+// An outcome is what became of a publish.
+type outcome uint8
+
+const (
+	taken   outcome = iota
+	refused         // the queue is full
+	pending         // taken, and to be confirmed when the message is on disk
+)
+
 // publish takes in a message that is borrowed from the publisher.
-func (s *state) publish(now int64, m *amqp.Message, out *effects) (ok bool) {
+func (s *state) publish(now int64, m *amqp.Message, out *effects) outcome {
 	s.counters.Published++
 	if s.dirty {
 		s.pump(now, out) // what came before m may make room for it
@@ -43,26 +54,44 @@ func (s *state) publish(now int64, m *amqp.Message, out *effects) (ok bool) {
 		if s.set.Overflow == RejectPublishDLX && s.set.DeadLetter {
 			out.dead = append(out.dead, deadLetter{msg: s.arena.adopt(m), reason: MaxLen, settings: s.set, owned: true})
 		}
-		return false
+		return refused
 	}
 	s.seq++
 	it := item{msg: m, seq: s.seq, expires: s.expiry(now, m)}
-	if s.ready.n == 0 {
+	result := taken
+	if s.total() == 0 {
 		if c := s.nextConsumer(out); c != nil {
 			if !c.NoAck {
 				it.msg = s.arena.adopt(m)
+				if s.keeps(m) {
+					it.msg.Retain(1)
+					s.record(it.msg, &it)
+					result = pending
+				}
 			}
 			s.send(c, it, false, out)
-			return true
+			return result
 		}
 	}
+	if s.keeps(m) {
+		result = pending
+	}
+	if s.freezes() {
+		s.freeze(m, it)
+		s.trim(out)
+		return result
+	}
 	it.msg = s.arena.adopt(m)
+	if result == pending {
+		it.msg.Retain(1)
+		s.record(it.msg, &it)
+	}
 	s.enqueue(it)
 	s.trim(out)
 	if it.expires != 0 {
 		s.expire(now, out)
 	}
-	return true
+	return result
 }
 
 func (s *state) enqueue(it item) {
@@ -76,6 +105,7 @@ func (s *state) send(c *Consumer, it item, held bool, out *effects) {
 	d := s.delivery(it, c.queue, c.NoAck && held, it.deliveries > 0)
 	if c.NoAck {
 		s.counters.DeliveredNoAck++
+		s.done(&it)
 	} else {
 		s.counters.Delivered++
 		d.Handle = s.unacked.add(it, c.member, c)
@@ -114,6 +144,9 @@ const deliverOverhead = 64
 // pump brings waiting messages and consumers together.
 func (s *state) pump(now int64, out *effects) {
 	s.dirty = false
+	if s.disk.whole && s.disk.cold.n > 0 {
+		return // their order shows when all are there
+	}
 	s.trim(out) // what came back may be too much, and goes though a consumer waits for it, as in RabbitMQ
 	for s.ready.n > 0 {
 		if p := s.ready.peek(); p.expires != 0 && p.expires <= now {
@@ -130,17 +163,19 @@ func (s *state) pump(now int64, out *effects) {
 
 // overflows reports whether m is over a limit.
 func (s *state) overflows(m *amqp.Message) bool {
-	return s.set.MaxLength >= 0 && int64(s.ready.n)+1 > s.set.MaxLength ||
-		s.set.MaxBytes >= 0 && s.ready.bytes+int64(m.Size) > s.set.MaxBytes
+	return s.set.MaxLength >= 0 && int64(s.total())+1 > s.set.MaxLength ||
+		s.set.MaxBytes >= 0 && s.totalBytes()+int64(m.Size) > s.set.MaxBytes
+}
+
+// over reports whether there are more messages than a limit allows.
+func (s *state) over() bool {
+	return s.set.Overflow == DropHead && (s.set.MaxLength >= 0 && int64(s.total()) > s.set.MaxLength ||
+		s.set.MaxBytes >= 0 && s.totalBytes() > s.set.MaxBytes)
 }
 
 // trim drops messages from the head until the rest is within the limits, if that is how the queue keeps them.
 func (s *state) trim(out *effects) {
-	if s.set.Overflow != DropHead {
-		return
-	}
-	for s.ready.n > 0 && (s.set.MaxLength >= 0 && int64(s.ready.n) > s.set.MaxLength ||
-		s.set.MaxBytes >= 0 && s.ready.bytes > s.set.MaxBytes) {
+	for s.ready.n > 0 && s.over() {
 		s.drop(s.ready.pop(), MaxLen, out)
 	}
 }
@@ -149,9 +184,10 @@ func (s *state) trim(out *effects) {
 func (s *state) drop(it item, why Reason, out *effects) {
 	if !s.set.DeadLetter {
 		it.msg.Release(1)
+		s.done(&it)
 		return
 	}
-	out.dead = append(out.dead, deadLetter{msg: it.msg, reason: why, settings: s.set, owned: true})
+	out.dead = append(out.dead, deadLetter{msg: it.msg, reason: why, settings: s.set, owned: true, seq: it.seq, logged: it.logged})
 }
 
 // A verdict is how a delivery is settled.
@@ -173,6 +209,7 @@ func (s *state) settle(h Handle, v verdict, out *effects) {
 	case acked:
 		s.counters.Acked++
 		d.msg.Release(1)
+		s.done(&d.item)
 	case rejected:
 		s.drop(d.item, Rejected, out)
 	case requeued:
@@ -193,16 +230,26 @@ func (s *state) settle(h Handle, v verdict, out *effects) {
 func (s *state) giveBack(it item) {
 	it.deliveries++
 	it.redeliver = true
+	if it.logged && (s.cfg.Quorum || s.set.DeliveryLimit >= 0) {
+		s.disk.log.Note(it.seq, it.deliveries)
+		s.disk.appended = true
+	}
 	s.ready.restore(it)
 	s.willExpire(&it)
 	s.dirty = true
 }
 
 // finish is called after each batch: whatever the events left to do is done.
-func (s *state) finish(now int64, out *effects) {
+func (s *state) finish(now int64, q *Queue, out *effects) {
+	if s.resting {
+		return
+	}
 	if s.dirty {
 		s.pump(now, out)
 		s.expire(now, out)
+	}
+	if s.disk.cold.n > 0 {
+		s.refill(q)
 	}
 	if s.ready.n == 0 && s.unacked.n == 0 {
 		s.arena.rest()
@@ -213,8 +260,8 @@ func (s *state) finish(now int64, out *effects) {
 	}
 }
 
-// get takes the first message for basic.get.
-func (s *state) get(now int64, sess Session, noAck bool, q *Queue, out *effects) bool {
+// get takes the first message for basic.get. If that has to be read first it returns what to wait for.
+func (s *state) get(now int64, sess Session, noAck bool, q *Queue, out *effects) (got bool, later <-chan struct{}) {
 	s.lastUsed = now
 	s.pump(now, out)
 	s.expire(now, out)
@@ -228,23 +275,34 @@ func (s *state) get(now int64, sess Session, noAck bool, q *Queue, out *effects)
 			s.counters.Got++
 			d.Handle = s.unacked.add(it, s.member(sess), nil)
 		}
-		sess.Got(d, noAck, s.ready.n)
+		sess.Got(d, noAck, s.total())
 		if d.release {
 			d.Message.Release(1)
 		}
-		return true
+		if noAck {
+			s.done(&it)
+		}
+		return true, nil
+	}
+	if s.disk.cold.n > 0 {
+		if s.disk.loaded == nil {
+			s.disk.loaded = make(chan struct{})
+		}
+		return false, s.disk.loaded
 	}
 	s.counters.GotEmpty++
-	return false
+	return false, nil
 }
 
 // purge drops all ready messages and returns how many they were.
 func (s *state) purge() int {
-	n := s.ready.n
+	n := s.total()
 	for s.ready.n > 0 {
 		it := s.ready.pop()
 		it.msg.Release(1)
+		s.done(&it)
 	}
+	s.purgeCold()
 	s.expiries = nil
 	return n
 }
@@ -252,6 +310,13 @@ func (s *state) purge() int {
 // close drops everything and returns the consumers, which are to be told.
 func (s *state) close() []*Consumer {
 	s.purge()
+	if s.disk.log != nil {
+		s.disk.log.Drop()
+	}
+	if c := s.disk.cache; c != nil {
+		c.used.Add(-s.disk.counted)
+	}
+	s.disk = disk{}
 	for _, m := range s.members {
 		for _, h := range s.unacked.handles(m) {
 			if d, ok := s.unacked.take(h); ok {

@@ -71,7 +71,7 @@ func (w *world) end(title string) {
 // A fakeOwner is the broker of a world: dead letters go through the default exchange.
 type fakeOwner struct{ w *world }
 
-func (o *fakeOwner) DeadLetter(q *Queue, s *Settings, m *amqp.Message, why Reason) {
+func (o *fakeOwner) DeadLetter(q *Queue, s *Settings, m *amqp.Message, why Reason, _ func()) {
 	o.w.see(m)
 	l, err := NewLetter(m, q.cfg.Name, s, why, time.Now())
 	if err != nil {
@@ -345,3 +345,5 @@ func sorted[K cmp.Ordered, V any](m map[K]V) []K {
 	slices.Sort(keys)
 	return keys
 }
+
+func (o *fakeOwner) Lost(*Queue, int) {}

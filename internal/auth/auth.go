@@ -6,8 +6,9 @@
 // until the picture changes: the question that a publish asks costs one pointer comparison and at most one map lookup.
 //
 // internal/node makes the Store, internal/server logs connections in and asks their Sessions, and whoever manages users
-// calls the Store's Put, Set and Delete methods. The package neither stores anything on disk nor knows which vhosts,
-// queues or exchanges exist. What is refused, and in which words, is as in RabbitMQ; its quirks are named where they are.
+// calls the Store's Put, Set and Delete methods. What is to survive a restart goes through a Journal, before it counts; the
+// package itself neither stores anything on disk nor knows which vhosts, queues or exchanges exist. What is refused, and in
+// which words, is as in RabbitMQ; its quirks are named where they are.
 package auth
 
 import (
@@ -27,9 +28,10 @@ type Store struct {
 	loopback   map[string]bool // users that may log in from this machine only
 	mechanisms []string
 	certName   string // as Config.CertLoginFrom
+	journal    Journal
 
 	snap atomic.Pointer[snapshot]
-	mu   sync.Mutex // serialises changes of snap; readers do not take it
+	mu   sync.Mutex // serialises changes of snap, the Journal's work included; readers do not take it
 }
 
 // A snapshot is never changed once it is published.
@@ -70,24 +72,26 @@ func New(c *config.Config) *Store {
 // NewWithDefaultUser returns a Store that holds the default user with its permissions in the default vhost, as c has them.
 func NewWithDefaultUser(c *config.Config) (*Store, error) {
 	s := New(c)
-	err := s.PutUser(User{Name: c.DefaultUser, PasswordHash: HashPassword(c.DefaultPass), Tags: c.DefaultUserTags})
-	if err != nil {
+	if err := s.Restore(nil, Defaults(c)...); err != nil {
 		return nil, fmt.Errorf("make the default user: %w", err)
-	}
-	if err := s.SetPermission(c.DefaultUser, c.DefaultVhost, Permission(c.DefaultPermissions)); err != nil {
-		return nil, fmt.Errorf("give the default user its permissions: %w", err)
 	}
 	return s, nil
 }
 
-// change publishes a copy of the picture after edit has changed it. The maps are shared with the pictures before, so edit
-// clones the one it changes.
-func (s *Store) change(edit func(*snapshot) error) error {
+// change publishes a copy of the picture after edit has changed it and the Journal has taken what edit says of it. The maps
+// are shared with the pictures before, so edit clones the one it changes.
+func (s *Store) change(edit func(*snapshot) (put, gone []Entry, err error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := *s.snap.Load()
-	if err := edit(&next); err != nil {
+	put, gone, err := edit(&next)
+	if err != nil {
 		return err
+	}
+	if s.journal != nil && len(put)+len(gone) > 0 {
+		if err := s.journal.Keep(put, gone); err != nil {
+			return err
+		}
 	}
 	s.snap.Store(&next)
 	return nil
@@ -102,32 +106,43 @@ func (s *Store) PutUser(u User) error {
 		return err
 	}
 	u.Tags = slices.Clone(u.Tags)
-	return s.change(func(n *snapshot) error {
+	return s.change(func(n *snapshot) (put, gone []Entry, err error) {
 		n.users = maps.Clone(n.users)
 		n.users[u.Name] = &u
-		return nil
+		return []Entry{u}, nil, nil
 	})
 }
 
 // DeleteUser removes a user and all its permissions. It reports whether there was one.
-func (s *Store) DeleteUser(name string) (found bool) {
-	s.change(func(n *snapshot) error {
-		_, found = n.users[name]
-		n.users, n.grants = maps.Clone(n.users), maps.Clone(n.grants)
+func (s *Store) DeleteUser(name string) (found bool, err error) {
+	err = s.change(func(n *snapshot) (put, gone []Entry, err error) {
+		if _, found = n.users[name]; !found {
+			return nil, nil, nil
+		}
+		n.users = maps.Clone(n.users)
 		delete(n.users, name)
-		maps.DeleteFunc(n.grants, func(p place, _ *grant) bool { return p.user == name })
-		return nil
+		return nil, append(n.revoke(func(p place) bool { return p.user == name }), User{Name: name}), nil
 	})
-	return found
+	return found, err
 }
 
 // DeleteVhost removes everybody's permissions in a vhost that is no more.
-func (s *Store) DeleteVhost(vhost string) {
-	s.change(func(n *snapshot) error {
-		n.grants = maps.Clone(n.grants)
-		maps.DeleteFunc(n.grants, func(p place, _ *grant) bool { return p.vhost == vhost })
-		return nil
+func (s *Store) DeleteVhost(vhost string) error {
+	return s.change(func(n *snapshot) (put, gone []Entry, err error) {
+		return nil, n.revoke(func(p place) bool { return p.vhost == vhost }), nil
 	})
+}
+
+// revoke removes the grants of some places and returns what they were.
+func (n *snapshot) revoke(in func(place) bool) (gone []Entry) {
+	n.grants = maps.Clone(n.grants)
+	for p, g := range n.grants {
+		if in(p) {
+			gone = append(gone, g.entries(p)...)
+			delete(n.grants, p)
+		}
+	}
+	return gone
 }
 
 // User returns the user of that name. Its Tags are not to be changed.
@@ -156,27 +171,30 @@ func (e *NoUserError) Error() string { return fmt.Sprintf("user '%s' does not ex
 
 // edit changes a copy of one grant, and forgets it when nothing is left of it.
 func (s *Store) edit(user, vhost string, edit func(*grant)) error {
-	return s.change(func(n *snapshot) error {
+	return s.change(func(n *snapshot) (put, gone []Entry, err error) {
 		if n.users[user] == nil {
-			return &NoUserError{user}
+			return nil, nil, &NoUserError{user}
 		}
-		var g grant
-		if old := n.grants[place{user, vhost}]; old != nil {
-			g = *old
+		at := place{user, vhost}
+		var old, g grant
+		if now := n.grants[at]; now != nil {
+			old, g = *now, *now
 		}
 		g.topics = maps.Clone(g.topics)
 		edit(&g)
 		n.grants = maps.Clone(n.grants)
 		if !g.open && len(g.topics) == 0 {
-			delete(n.grants, place{user, vhost})
+			delete(n.grants, at)
 		} else {
-			n.grants[place{user, vhost}] = &g
+			n.grants[at] = &g
 		}
-		return nil
+		put, gone = difference(old.entries(at), g.entries(at))
+		return put, gone, nil
 	})
 }
 
-// SetPermission opens vhost to user and says what it may do there. The error is an *InvalidPatternError or a *NoUserError.
+// SetPermission opens vhost to user and says what it may do there. The error is an *InvalidPatternError or a *NoUserError,
+// or the Journal's.
 func (s *Store) SetPermission(user, vhost string, p Permission) error {
 	may, err := p.compile()
 	if err != nil {
@@ -185,13 +203,14 @@ func (s *Store) SetPermission(user, vhost string, p Permission) error {
 	return s.edit(user, vhost, func(g *grant) { g.open, g.as, g.may = true, p, may })
 }
 
-// ClearPermission shuts vhost to user. The error is a *NoUserError.
+// ClearPermission shuts vhost to user. The error is a *NoUserError, or the Journal's.
 func (s *Store) ClearPermission(user, vhost string) error {
 	return s.edit(user, vhost, func(g *grant) { g.open, g.as, g.may = false, Permission{}, [operations]pattern{} })
 }
 
 // SetTopicPermission limits the routing keys that user may publish with to exchange, and the binding keys it may bind
-// with. An exchange without one has no such limits. The error is an *InvalidPatternError or a *NoUserError.
+// with. An exchange without one has no such limits. The error is an *InvalidPatternError or a *NoUserError, or the
+// Journal's.
 func (s *Store) SetTopicPermission(user, vhost, exchange string, p TopicPermission) error {
 	may, err := p.compile()
 	if err != nil {
@@ -206,7 +225,7 @@ func (s *Store) SetTopicPermission(user, vhost, exchange string, p TopicPermissi
 }
 
 // ClearTopicPermission removes the limits of one exchange, or of all of the vhost if exchange is nil. The error is a
-// *NoUserError.
+// *NoUserError, or the Journal's.
 func (s *Store) ClearTopicPermission(user, vhost string, exchange *string) error {
 	return s.edit(user, vhost, func(g *grant) {
 		if exchange == nil {

@@ -14,7 +14,13 @@ var routers = sync.Pool{New: func() any { return new(exchange.Router) }}
 
 // DeadLetter implements queue.Owner: it publishes m to the dead-letter exchange, if there is one, but for queues that m
 // would go round to for ever.
-func (v *VHost) DeadLetter(q *queue.Queue, s *queue.Settings, m *amqp.Message, why queue.Reason) {
+func (v *VHost) DeadLetter(q *queue.Queue, s *queue.Settings, m *amqp.Message, why queue.Reason, arrived func()) {
+	w := &arrival{left: 1, done: arrived}
+	if arrived != nil {
+		v.broker.letters.Add(1)
+		w.letters = &v.broker.letters
+	}
+	defer w.Confirmed([]uint64{0}, true)
 	if _, ok := v.Table().Exchange(s.DLX); !ok {
 		return
 	}
@@ -23,12 +29,12 @@ func (v *VHost) DeadLetter(q *queue.Queue, s *queue.Settings, m *amqp.Message, w
 		v.broker.opt.Log.Error("a message could not be dead-lettered", "queue", q.Config().Name, "vhost", v.Name, "error", err)
 		return
 	}
-	v.post(s.DLX, l.Message, l.Key, l.Extra, l.Cycles)
+	v.post(s.DLX, l.Message, l.Key, l.Extra, l.Cycles, w)
 	l.Message.Release(1)
 }
 
 // post routes m and leaves it in the inboxes of the queues found, except those that skip, without waiting.
-func (v *VHost) post(name string, m *amqp.Message, key string, extra []string, skip func(queue string) bool) (routed bool) {
+func (v *VHost) post(name string, m *amqp.Message, key string, extra []string, skip func(queue string) bool, w *arrival) (routed bool) {
 	t := v.Table()
 	x, ok := t.Exchange(name)
 	if !ok {
@@ -46,11 +52,54 @@ func (v *VHost) post(name string, m *amqp.Message, key string, extra []string, s
 	}
 	for _, q := range found {
 		if skip == nil || !skip(q.Name) {
-			q.Value.(*Queue).Post(queue.Publish(m, nil, 0))
+			if w == nil || w.done == nil {
+				q.Value.(*Queue).Post(queue.Publish(m, nil, 0))
+			} else {
+				w.expect()
+				q.Value.(*Queue).Post(queue.PublishLetter(m, w))
+			}
 			routed = true
 		}
 	}
 	return routed
+}
+
+// Lost implements queue.Owner.
+func (v *VHost) Lost(q *queue.Queue, n int) {
+	v.broker.opt.Log.Error("messages could not be read back from disk", "queue", q.Config().Name, "vhost", v.Name, "messages", n)
+}
+
+// An arrival waits for a dead letter to be safe in all queues that it goes to.
+type arrival struct {
+	done    func()          // nil if nobody wants to know
+	letters *sync.WaitGroup // counts those whose done is not nil
+
+	mu   sync.Mutex // guards the fields below
+	left int
+	lost bool // by one of the queues
+}
+
+func (a *arrival) expect() {
+	a.mu.Lock()
+	a.left++
+	a.mu.Unlock()
+}
+
+// Confirmed implements queue.Publisher. If a queue could not keep the letter, the message stays on disk where it died, and is
+// back after a restart.
+func (a *arrival) Confirmed(seqs []uint64, ok bool) {
+	a.mu.Lock()
+	a.left -= len(seqs)
+	a.lost = a.lost || !ok
+	last, lost := a.left == 0, a.lost
+	a.mu.Unlock()
+	if !last || a.done == nil {
+		return
+	}
+	if !lost {
+		a.done()
+	}
+	a.letters.Done()
 }
 
 // routing returns what routing looks at in a message with the properties f.

@@ -7,5 +7,8 @@
 // Sender is what one connection routes and submits with: it remembers where recent addresses led and collects events so
 // that a queue is handed many at once.
 //
+// What is durable is handed to Definitions under the same lock, just before the table is published, and is safe a moment
+// later: Pending and Wait are for those who have to answer for it. At a start, Restore brings it back.
+//
 // It does not speak AMQP: who is on the other side of a connection, and how an error reaches him, is the server's affair.
 package broker

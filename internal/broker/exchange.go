@@ -5,6 +5,7 @@ import (
 
 	"github.com/warrenmq/warren/amqp"
 	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/internal/meta"
 )
 
 // errNoExchange is the error for a name that no exchange has.
@@ -42,6 +43,11 @@ func (v *VHost) DeclareExchange(s exchange.Spec, may func() error) error {
 		x, _ := next.Exchange(s.Name)
 		return x.Equivalent(s)
 	}
+	if s.Durable {
+		if err := v.keep([]meta.Change{meta.Put(v.exchangeRecord(&s))}); err != nil {
+			return err
+		}
+	}
 	v.table.Store(next)
 	return nil
 }
@@ -57,9 +63,13 @@ func (v *VHost) DeleteExchange(name string, ifUnused bool) error {
 	if ifUnused && x.Used() {
 		return amqp.Errorf(amqp.PreconditionFailed, "exchange '%s' in vhost '%s' in use", name, v.Name)
 	}
-	next, _, gone := v.Table().DeleteExchange(name)
+	next, removed, gone := v.Table().DeleteExchange(name)
+	gone = append(gone, name)
+	if err := v.keep(v.lost(v.Table(), removed, gone)); err != nil {
+		return err
+	}
 	v.table.Store(next)
-	v.history.forget(append(gone, name))
+	v.history.forget(gone)
 	return nil
 }
 
@@ -73,6 +83,9 @@ func (v *VHost) Bind(b exchange.Binding, o Owner) error {
 	}
 	v.mu.Lock()
 	next, added, err := v.Table().Bind(b)
+	if err == nil && added && lasting(next, &b) {
+		err = v.keep([]meta.Change{meta.Put(v.bindingRecord(&b))})
+	}
 	if err == nil {
 		v.table.Store(next)
 	}
@@ -92,7 +105,10 @@ func (v *VHost) Unbind(b exchange.Binding, o Owner) error {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	next, _, gone := v.Table().Unbind(b)
+	next, removed, gone := v.Table().Unbind(b)
+	if err := v.keep(v.lost(v.Table(), removed, gone)); err != nil {
+		return err
+	}
 	v.table.Store(next)
 	v.history.forget(gone)
 	return nil

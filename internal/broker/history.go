@@ -62,7 +62,7 @@ func (h *history) recent(name string) []*amqp.Message {
 func (v *VHost) replay(x *exchange.Exchange, b exchange.Binding) {
 	for _, m := range v.history.recent(x.Name) {
 		if b.ToExchange {
-			v.post(b.Destination, m, string(m.RoutingKey()), nil, nil)
+			v.post(b.Destination, m, string(m.RoutingKey()), nil, nil, nil)
 		} else if q, ok := v.Table().Queue(b.Destination); ok {
 			q.Value.(*Queue).Post(queue.Publish(m, nil, 0))
 		}

@@ -3,6 +3,7 @@ package broker
 import (
 	"github.com/warrenmq/warren/amqp"
 	"github.com/warrenmq/warren/exchange"
+	"github.com/warrenmq/warren/internal/meta"
 	"github.com/warrenmq/warren/queue"
 )
 
@@ -48,22 +49,41 @@ func (v *VHost) DeclareQueue(s QueueSpec, o Owner, may func() error) (*Queue, qu
 		if err != nil {
 			return nil, queue.Stats{}, err
 		}
-		if q := v.add(cfg, set, owner); q != nil {
-			return q, queue.Stats{}, nil
+		if q, err := v.add(cfg, set, owner); q != nil || err != nil {
+			return q, queue.Stats{}, err
 		}
 	}
 }
 
 // add makes a queue; nil if somebody else was first.
-func (v *VHost) add(cfg queue.Config, set queue.Settings, owner Owner) *Queue {
+func (v *VHost) add(cfg queue.Config, set queue.Settings, owner Owner) (*Queue, error) {
+	var number uint64
+	if cfg.Durable {
+		var err error
+		if number, err = v.broker.opt.Definitions.Number(); err != nil {
+			return nil, refusal(err)
+		}
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if _, ok := v.Table().Queue(cfg.Name); ok {
-		return nil
+		return nil, nil
 	}
-	q := &Queue{Queue: queue.New(cfg, set, v, v.broker.opt.InboxMax), owner: owner, vhost: v}
-	q.target = &exchange.Queue{Name: cfg.Name, ID: v.newID(), Durable: cfg.Durable, Value: q}
+	if cfg.Durable {
+		r := meta.Queue{VHost: v.Name, Name: cfg.Name, Number: number, AutoDelete: cfg.AutoDelete, Args: cfg.Args}
+		if err := v.keep([]meta.Change{meta.Put(r)}); err != nil {
+			return nil, err
+		}
+	}
+	q := v.newQueue(cfg, set, owner, number)
 	v.table.Store(v.Table().AddQueue(q.target))
+	return q, nil
+}
+
+// newQueue makes a queue that is in no table. v.mu is held, or nobody else knows v.
+func (v *VHost) newQueue(cfg queue.Config, set queue.Settings, owner Owner, number uint64) *Queue {
+	q := &Queue{Queue: queue.New(cfg, set, v, v.broker.opt.InboxMax, v.broker.opt.Messages.storage(number)), owner: owner, vhost: v, number: number}
+	q.target = &exchange.Queue{Name: cfg.Name, ID: v.newID(), Durable: cfg.Durable, Value: q}
 	return q
 }
 
@@ -85,7 +105,12 @@ func (v *VHost) remove(q *Queue) {
 	if now, ok := t.Queue(q.Config().Name); !ok || now != q.target {
 		return
 	}
-	next, _, gone := t.RemoveQueue(q.Config().Name)
+	next, removed, gone := t.RemoveQueue(q.Config().Name)
+	changes := v.lost(t, removed, gone)
+	if q.Config().Durable {
+		changes = append(changes, meta.Delete(meta.Queue{VHost: v.Name, Name: q.Config().Name}))
+	}
+	v.keepGone(changes)
 	v.table.Store(next)
 	v.ids = append(v.ids, q.target.ID)
 	v.history.forget(gone)
@@ -94,6 +119,11 @@ func (v *VHost) remove(q *Queue) {
 // DeleteQueue deletes q and returns how many ready messages went with it. A condition that does not hold is an error, and
 // nothing has changed. A queue that is gone already is no error.
 func (v *VHost) DeleteQueue(q *Queue, ifUnused, ifEmpty bool) (int, error) {
+	if q.Config().Durable {
+		if err := v.broker.opt.Definitions.Ready(false); err != nil {
+			return 0, refusal(err)
+		}
+	}
 	n, err := q.Delete(ifUnused, ifEmpty)
 	if e, ok := err.(*amqp.Error); ok && e.Code == amqp.NotFound {
 		n, err = 0, nil

@@ -14,7 +14,11 @@ import (
 )
 
 func newTestVHost() *VHost {
-	return New(Options{ClusterName: "test", Log: slog.New(slog.DiscardHandler)}).AddVHost("/")
+	v, err := New(Options{ClusterName: "test", Log: slog.New(slog.DiscardHandler)}).AddVHost("/")
+	if err != nil {
+		panic(err) // without Definitions there is nothing to fail
+	}
+	return v
 }
 
 func declare(t testing.TB, v *VHost, name string) *Queue {

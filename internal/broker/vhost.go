@@ -43,7 +43,12 @@ type Queue struct {
 	owner  Owner // of an exclusive queue, otherwise nil
 	target *exchange.Queue
 	vhost  *VHost
+	number uint64
 }
+
+// Number is the queue's own for ever: no other durable queue of this node had it or will have it, not one of the same name
+// either. It is 0 if the queue does not survive a restart.
+func (q *Queue) Number() uint64 { return q.number }
 
 // errNoQueue is the error for a name that no queue has.
 func (v *VHost) errNoQueue(name string) error {

@@ -49,6 +49,7 @@ type Config struct {
 	LogLevel    slog.Level // the least that is logged
 
 	DataDir     string // everything the node keeps is below it
+	CacheBytes  int64  // of messages waiting in all queues that are kept in memory
 	InboxBytes  int64  // of message bodies waiting in one queue's inbox; a publisher beyond it waits
 	OutboxBytes int64  // of message bodies waiting for one connection's writer; consumers without prefetch wait beyond it
 }

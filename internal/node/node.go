@@ -9,13 +9,16 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/warrenmq/warren/internal/auth"
 	"github.com/warrenmq/warren/internal/broker"
 	"github.com/warrenmq/warren/internal/config"
+	"github.com/warrenmq/warren/internal/meta"
 	"github.com/warrenmq/warren/internal/server"
+	"github.com/warrenmq/warren/internal/store"
 )
 
 // CompatibleVersion is the version of RabbitMQ whose behaviour Warren has, as clients read it from the handshake.
@@ -31,6 +34,10 @@ type Node struct {
 	cfg    *config.Config
 	log    *slog.Logger
 	lock   *os.File
+	meta   *meta.Store
+	store  *store.Store
+	full   atomic.Bool // the message log says that it has no room
+	failed atomic.Bool // the message log cannot be written
 	broker *broker.Broker
 	server *server.Server
 	addrs  []net.Addr
@@ -54,15 +61,19 @@ func (n *Node) start() error {
 	if err := n.lockData(); err != nil {
 		return err
 	}
-	users, err := auth.NewWithDefaultUser(cfg)
-	if err != nil {
-		return err
-	}
+	var err error
 	var tlsConfig *tls.Config
 	if len(cfg.TLSListeners) > 0 {
 		if tlsConfig, err = cfg.TLS.Open(); err != nil {
 			return err
 		}
+	}
+	if n.meta, err = meta.Open(filepath.Join(cfg.DataDir, "definitions"), meta.Options{Log: n.log, Failed: n.stuck}); err != nil {
+		return err
+	}
+	messages, err := n.openMessages()
+	if err != nil {
+		return err
 	}
 	name := nodeName()
 	clusterName := cfg.ClusterName
@@ -71,8 +82,12 @@ func (n *Node) start() error {
 	}
 	n.broker = broker.New(broker.Options{
 		ClusterName: clusterName, NodeName: name, InboxMax: int(cfg.InboxBytes), MemoryLimit: memoryLimit(cfg), Log: n.log,
+		Definitions: n.meta, Messages: messages,
 	})
-	n.broker.AddVHost(cfg.DefaultVhost)
+	users := auth.New(cfg)
+	if err := n.restore(users); err != nil {
+		return err
+	}
 	plain, err := listen(cfg.Listeners)
 	if err != nil {
 		return err
@@ -115,13 +130,37 @@ func (n *Node) Close() {
 	defer cancel()
 	n.server.Close(ctx)
 	n.tasks.Wait()
+	n.broker.Stop()
 	n.release()
 	n.log.Info("stopped")
 }
 
 func (n *Node) release() {
+	if n.store != nil {
+		if err := n.store.Close(); err != nil {
+			n.log.Error("closing the message log failed", "error", err)
+		}
+	}
+	if n.meta != nil {
+		n.closeDefinitions()
+	}
 	if n.lock != nil {
 		n.lock.Close() // the lock goes with it
+	}
+}
+
+// closeDefinitions closes the definitions. Badger goes on trying for ever where it cannot write; but all that was answered for
+// is synced, so a node that stops does not wait for that.
+func (n *Node) closeDefinitions() {
+	done := make(chan error, 1)
+	go func() { done <- n.meta.Close() }() // ends when Badger does, or with the process
+	select {
+	case err := <-done:
+		if err != nil {
+			n.log.Error("closing the definitions failed", "error", err)
+		}
+	case <-time.After(closeTimeout):
+		n.log.Error("closing the definitions takes too long: the disk cannot be written")
 	}
 }
 
@@ -170,7 +209,7 @@ func (n *Node) checkDisk() {
 		n.log.Error("the free disk space is unknown", "directory", n.cfg.DataDir, "error", err)
 		return
 	}
-	n.broker.Alarms.SetDisk(int64(fs.Bavail)*fs.Bsize < limit)
+	n.broker.Alarms.SetDisk(int64(fs.Bavail)*fs.Bsize < limit || n.full.Load() || n.failed.Load())
 }
 
 func listen(list []config.Listener) (out []net.Listener, err error) {

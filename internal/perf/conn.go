@@ -225,7 +225,7 @@ func (c *conn) drop() {
 // Await returns once the broker lets a client in and open a channel, with the product and version that it calls itself,
 // or with the reason it did not when ctx ended.
 func Await(ctx context.Context, e Endpoint) (server string, err error) {
-	const pause = 10 * time.Millisecond
+	const pause = 2 * time.Millisecond
 	for {
 		c, err := dial(ctx, e, 0)
 		if err == nil {

@@ -60,9 +60,12 @@ func TestFillAndDrain(t *testing.T) {
 		t.Skip("WARREN_PERF_ADDR names no broker")
 	}
 	cfg := Config{Endpoint: Endpoint{Addrs: []string{addr}}, Producers: 1, BodySize: 64, Messages: 3000, Window: 100,
-		Keep: true}
+		Queue: "filled", Keep: true}
 	if res, err := Run(t.Context(), cfg); err != nil || res.Sent != cfg.Messages {
 		t.Fatalf("fill: %v, %d sent", err, res.Sent)
+	}
+	if err := First(t.Context(), cfg.Endpoint, cfg.Queue+"-0"); err != nil {
+		t.Fatal(err)
 	}
 	cfg.Producers, cfg.Consumers, cfg.UseThere, cfg.AckEvery, cfg.Prefetch = 0, 1, true, 50, 200
 	res, err := Run(t.Context(), cfg)

@@ -36,17 +36,27 @@ func CPU(pids []int) (time.Duration, error) {
 }
 
 // AnonMemory returns the resident memory of processes that is not a file's, bytes.
-func AnonMemory(pids []int) (int64, error) {
+func AnonMemory(pids []int) (int64, error) { return memory(pids, "RssAnon") }
+
+// ResidentMemory returns the resident memory of processes, mapped files included, bytes.
+func ResidentMemory(pids []int) (int64, error) { return memory(pids, "VmRSS") }
+
+// PeakMemory returns the most that ResidentMemory has been since the processes started, bytes; for several processes it
+// is the sum of their peaks.
+func PeakMemory(pids []int) (int64, error) { return memory(pids, "VmHWM") }
+
+// memory sums up a line of /proc/PID/status, which is in KiB.
+func memory(pids []int, name string) (int64, error) {
 	var sum int64
 	for _, pid := range pids {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if err != nil {
 			return 0, err
 		}
-		_, after, ok := bytes.Cut(b, []byte("\nRssAnon:"))
+		_, after, ok := bytes.Cut(b, []byte("\n"+name+":"))
 		f := bytes.Fields(after)
 		if !ok || len(f) == 0 {
-			return 0, fmt.Errorf("/proc/%d/status has no RssAnon", pid)
+			return 0, fmt.Errorf("/proc/%d/status has no %s", pid, name)
 		}
 		n, err := strconv.ParseInt(string(f[0]), 10, 64)
 		if err != nil {
@@ -55,6 +65,20 @@ func AnonMemory(pids []int) (int64, error) {
 		sum += n << 10
 	}
 	return sum, nil
+}
+
+// written returns what processes have had written to disk, bytes: whole pages, each time that one is written. It is 0 if
+// the system does not tell, as it does not about other users' processes.
+func written(pids []int) int64 {
+	var sum int64
+	for _, pid := range pids {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+		_, after, _ := bytes.Cut(b, []byte("\nwrite_bytes: "))
+		line, _, _ := bytes.Cut(after, []byte("\n"))
+		n, _ := strconv.ParseInt(string(line), 10, 64)
+		sum += n
+	}
+	return sum
 }
 
 // machineCPU returns the time that all CPUs were not idle, what the hypervisor took included; 0 if it cannot be read.
@@ -78,6 +102,7 @@ type usage struct {
 	at                      time.Time
 	broker, client, machine time.Duration
 	published, delivered    int64
+	written                 int64 // bytes, by the broker
 }
 
 // use reads the clocks. The broker's processes may be none.
@@ -87,6 +112,7 @@ func use(pids []int) (u usage, err error) {
 	if u.broker, err = CPU(pids); err != nil {
 		return u, fmt.Errorf("broker's CPU time: %w", err)
 	}
+	u.written = written(pids)
 	u.client, _ = CPU([]int{os.Getpid()})
 	return u, nil
 }

@@ -25,6 +25,8 @@ type Result struct {
 	BrokerCPU time.Duration // user and system time of Config.PIDs; 0 without them
 	ClientCPU time.Duration // of this process
 	OtherCPU  time.Duration // of the rest of the machine; on an idle machine it is near zero
+
+	BrokerWritten int64 // bytes that Config.PIDs had written to disk, whole pages; 0 if the system does not tell
 }
 
 // Exact says that each message arrived exactly once in each queue it belongs in, in no other, and that none was left.

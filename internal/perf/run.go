@@ -287,6 +287,8 @@ func (r *run) result(before, after usage) Result {
 		BrokerCPU: after.broker - before.broker,
 		ClientCPU: after.client - before.client,
 		OtherCPU:  after.other(before),
+
+		BrokerWritten: after.written - before.written,
 	}
 	for _, p := range r.producers {
 		p.c.drop()

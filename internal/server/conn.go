@@ -46,6 +46,7 @@ type conn struct {
 	unpin     []pinned     // messages to be let go after the next flush
 	confirms  []*channel   // that have publishes to register
 	exclusive queueSet
+	promised  promises
 	phase     phase
 	told      string // the reason in the last connection.blocked; "" if it is over
 	n         int    // result of the last read
@@ -113,6 +114,9 @@ func (c *conn) serve() {
 	for c.phase != closed {
 		err := c.takeFrames()
 		c.flush()
+		if broken := c.keepPromises(); broken != nil {
+			err = broken
+		}
 		if err != nil {
 			c.fail(err)
 			if e := (*amqp.Error)(nil); errors.As(err, &e) && e.Code == amqp.FrameError {

@@ -7,6 +7,9 @@
 // encoded, by whoever has it to say: the reader, or the runner of a queue that delivers. A writer goroutine exists while
 // the outbox holds something.
 //
+// An answer that speaks of durable definitions waits until they are on disk. Reading goes on with other changes of
+// definitions meanwhile, and with nothing else: see promises.
+//
 // Queues and exchanges are the broker's; this package knows what a client may ask for, in which state, and how each
 // refusal is worded.
 package server

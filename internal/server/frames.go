@@ -6,6 +6,11 @@ import (
 
 // frame handles one frame of an open connection. An error ends the connection; faults of a channel are answered here.
 func (c *conn) frame(f amqp.Frame) error {
+	if c.promised.at != 0 && !changesDefinitions(f) {
+		if err := c.keepPromises(); err != nil {
+			return err
+		}
+	}
 	if f.Type == amqp.FrameHeartbeat {
 		if f.Channel != 0 {
 			return f.Fault(amqp.UnexpectedFrame, "")
@@ -34,6 +39,9 @@ func (c *conn) frame(f amqp.Frame) error {
 	err := ch.frame(f)
 	if err == nil {
 		return nil
+	}
+	if broken := c.keepPromises(); broken != nil {
+		return broken
 	}
 	e, ok := err.(*amqp.Error)
 	if !ok || e.Code.Hard() {

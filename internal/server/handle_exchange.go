@@ -24,10 +24,11 @@ func (ch *channel) exchangeDeclare(m *amqp.ExchangeDeclare) error {
 		if err := notDefault(name); err != nil {
 			return err
 		}
-		if _, err := v.Exchange(name); err != nil {
+		x, err := v.Exchange(name)
+		if err != nil {
 			return err
 		}
-		ch.answer(m.NoWait, &amqp.ExchangeDeclareOk{})
+		ch.promise(x.Durable, m.NoWait, &amqp.ExchangeDeclareOk{})
 		return nil
 	}
 	if err := exchange.CheckType(m.Type); err != nil {
@@ -52,7 +53,7 @@ func (ch *channel) exchangeDeclare(m *amqp.ExchangeDeclare) error {
 		return ch.mayWrite(auth.Exchange, ae)
 	})
 	if err == nil {
-		ch.answer(m.NoWait, &amqp.ExchangeDeclareOk{})
+		ch.promise(m.Durable, m.NoWait, &amqp.ExchangeDeclareOk{})
 	}
 	return err
 }
@@ -71,7 +72,7 @@ func (ch *channel) exchangeDelete(m *amqp.ExchangeDelete) error {
 	if err := ch.conn.vhost.DeleteExchange(name, m.IfUnused); err != nil {
 		return err
 	}
-	ch.answer(m.NoWait, &amqp.ExchangeDeleteOk{})
+	ch.promise(true, m.NoWait, &amqp.ExchangeDeleteOk{})
 	return nil
 }
 
@@ -107,9 +108,10 @@ func (ch *channel) binding(b exchange.Binding, noWait bool, ok amqp.Method, do f
 		!c.user.MayTopic(auth.Read, c.vhost.Name, b.Source, b.Key) {
 		return auth.RefusedTopic(b.Key, b.Source, c.vhost.Name, c.user.UserName)
 	}
+	lasting := c.vhost.Lasting(&b)
 	if err := do(b, c); err != nil {
 		return err
 	}
-	ch.answer(noWait, ok)
+	ch.promise(lasting, noWait, ok)
 	return nil
 }

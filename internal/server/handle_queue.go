@@ -25,7 +25,7 @@ func (ch *channel) queueDeclare(m *amqp.QueueDeclare) error {
 		if !ok {
 			return amqp.Errorf(amqp.NotFound, "no %s", q.Config())
 		}
-		ch.declared(name, m.NoWait, st)
+		ch.declared(q.Config().Durable, name, m.NoWait, st)
 		return nil
 	}
 	spec := broker.QueueSpec{Name: name, Durable: m.Durable, Exclusive: m.Exclusive, AutoDelete: m.AutoDelete, Args: m.Arguments}
@@ -52,13 +52,13 @@ func (ch *channel) queueDeclare(m *amqp.QueueDeclare) error {
 	if m.Exclusive {
 		c.exclusive.add(c.vhost, c, q)
 	}
-	ch.declared(spec.Name, m.NoWait, st)
+	ch.declared(q.Config().Durable, spec.Name, m.NoWait, st)
 	return nil
 }
 
-func (ch *channel) declared(name string, noWait bool, st queue.Stats) {
+func (ch *channel) declared(durable bool, name string, noWait bool, st queue.Stats) {
 	ch.lastQueue = name
-	ch.answer(noWait, &amqp.QueueDeclareOk{Queue: name, MessageCount: uint32(st.Ready), ConsumerCount: uint32(st.Consumers)})
+	ch.promise(durable, noWait, &amqp.QueueDeclareOk{Queue: name, MessageCount: uint32(st.Ready), ConsumerCount: uint32(st.Consumers)})
 }
 
 // declareReply answers for the names of direct replies, of which no queue exists.
@@ -68,7 +68,7 @@ func (ch *channel) declareReply(name string, noWait bool) error {
 			return amqp.Errorf(amqp.NotFound, "no queue '%s' in vhost '%s'", name, ch.conn.vhost.Name)
 		}
 	}
-	ch.declared(name, noWait, queue.Stats{Consumers: 1})
+	ch.declared(false, name, noWait, queue.Stats{Consumers: 1})
 	return nil
 }
 
@@ -98,14 +98,7 @@ func (ch *channel) queueBinding(q, x, key string, args amqp.Table) (exchange.Bin
 }
 
 func (ch *channel) queuePurge(m *amqp.QueuePurge) error {
-	name, err := ch.queueName(m.Queue)
-	if err != nil {
-		return err
-	}
-	if err := ch.mayRead(auth.Queue, name); err != nil {
-		return err
-	}
-	q, err := ch.conn.vhost.Queue(name, ch.conn)
+	q, err := ch.readable(m.Queue)
 	if err != nil {
 		return err
 	}
@@ -125,7 +118,7 @@ func (ch *channel) queueDelete(m *amqp.QueueDelete) error {
 	if err := ch.mayConfigure(auth.Queue, name); err != nil {
 		return err
 	}
-	n := 0
+	n, durable := 0, false
 	q, err := c.vhost.Queue(name, c)
 	switch e, _ := err.(*amqp.Error); {
 	case err == nil:
@@ -133,9 +126,10 @@ func (ch *channel) queueDelete(m *amqp.QueueDelete) error {
 			return err
 		}
 		delete(c.exclusive.queues, q)
+		durable = q.Config().Durable
 	case e.Code != amqp.NotFound: // deleting what does not exist is fine
 		return err
 	}
-	ch.answer(m.NoWait, &amqp.QueueDeleteOk{MessageCount: uint32(n)})
+	ch.promise(durable, m.NoWait, &amqp.QueueDeleteOk{MessageCount: uint32(n)})
 	return nil
 }

@@ -46,8 +46,12 @@ const (
 	roomStep  = 64 << 10 // bytes that a consumer may be granted at once
 )
 
-// outBuffers are for outboxes that have something to write; an idle connection has none.
-var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
+// outBuffers are for outboxes that have something to write; an idle connection has none. outBoxes are the pointers that a
+// pool wants, for when they come back.
+var (
+	outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
+	outBoxes   = sync.Pool{New: func() any { return new([]byte) }}
+)
 
 // outBufferMax is the largest buffer that is kept for others, bytes.
 const outBufferMax = 4 << 20
@@ -57,7 +61,9 @@ func (o *outbox) size() int { return len(o.buf) + o.spliced + o.flying }
 // ready makes sure that there is a buffer to append to. o.mu is held, as for all methods that say nothing else.
 func (o *outbox) ready() {
 	if o.buf == nil {
-		o.buf = *outBuffers.Get().(*[]byte)
+		box := outBuffers.Get().(*[]byte)
+		o.buf, *box = *box, nil
+		outBoxes.Put(box)
 	}
 }
 
@@ -169,7 +175,9 @@ func (o *outbox) rest() {
 	for _, b := range [][]byte{o.buf, o.spare} {
 		if b != nil && cap(b) <= outBufferMax {
 			b = b[:0]
-			outBuffers.Put(&b)
+			box := outBoxes.Get().(*[]byte)
+			*box = b
+			outBuffers.Put(box)
 		}
 	}
 	o.buf, o.spare, o.iov = nil, nil, nil

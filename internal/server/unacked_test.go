@@ -13,7 +13,7 @@ import (
 // The ring agrees with a map of tags: with gaps, acknowledgements out of turn and of many, and settlements that a
 // rollback puts back.
 func TestUnackedAgainstModel(t *testing.T) {
-	q := queue.New(queue.Config{Name: "q"}, queue.NoSettings(), nil, 0)
+	q := queue.New(queue.Config{Name: "q"}, queue.NoSettings(), nil, 0, queue.Storage{})
 	for seed := range uint64(40) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		var u unacked
@@ -76,7 +76,7 @@ func TestUnackedAgainstModel(t *testing.T) {
 
 // A delivery that waits long does not make room for all those that need no acknowledgement meanwhile.
 func TestUnackedGap(t *testing.T) {
-	q := queue.New(queue.Config{Name: "q"}, queue.NoSettings(), nil, 0)
+	q := queue.New(queue.Config{Name: "q"}, queue.NoSettings(), nil, 0, queue.Storage{})
 	var u unacked
 	u.add(unackedDelivery{queue: q, tag: 1})
 	u.add(unackedDelivery{queue: q, tag: 1e9})

@@ -31,6 +31,7 @@ type broker struct {
 	title string // name and version; RabbitMQ tells its own when it has started
 	dir   string
 	addr  string
+	slow  int // it is given so many times less of what would take it minutes
 
 	command func() *exec.Cmd
 	prepare func() error // makes dir ready for a first start; may be nil
@@ -38,6 +39,7 @@ type broker struct {
 
 	cmd  *exec.Cmd // nil unless it runs
 	done chan struct{}
+	took time.Duration // from its last start until it served a client
 }
 
 // newBroker makes a broker ready to be started in dir, on ports from port on.
@@ -68,7 +70,7 @@ func newWarren(ctx context.Context, dir string, port int, program string) (*brok
 			return nil, fmt.Errorf("build cmd/warren: %w\n%s", err, out)
 		}
 	}
-	b := &broker{name: "Warren", title: "Warren", dir: dir, addr: fmt.Sprintf("127.0.0.1:%d", port)}
+	b := &broker{name: "Warren", title: "Warren", dir: dir, addr: fmt.Sprintf("127.0.0.1:%d", port), slow: 1}
 	// To clients Warren gives the version of RabbitMQ that it is compatible with; its own it tells on the command line.
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
@@ -94,7 +96,7 @@ func newRabbitMQ(dir string, port int) (*broker, error) {
 	if os.Getuid() != 0 {
 		return nil, fmt.Errorf("%w for this user: the package's scripts want to be root", errAbsent)
 	}
-	b := &broker{name: "RabbitMQ", dir: dir, addr: fmt.Sprintf("127.0.0.1:%d", port)}
+	b := &broker{name: "RabbitMQ", dir: dir, addr: fmt.Sprintf("127.0.0.1:%d", port), slow: 5}
 	in := func(name string) string { return filepath.Join(dir, name) }
 	env := []string{
 		"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "HOME=" + dir, fmt.Sprintf("ERL_EPMD_PORT=%d", port+2),
@@ -138,6 +140,9 @@ func moduleRoot() (string, error) {
 // endpoint returns where clients connect.
 func (b *broker) endpoint() perf.Endpoint { return perf.Endpoint{Addrs: []string{b.addr}} }
 
+// part returns how many of n things the broker is given where each takes long.
+func (b *broker) part(n int) int { return max(1, n/b.slow) }
+
 // ready returns when the broker accepts clients, started if need be; fresh starts it anew with nothing in it.
 func (b *broker) ready(ctx context.Context, fresh bool) error {
 	if b.cmd != nil && !fresh && b.alive() {
@@ -165,6 +170,7 @@ func (b *broker) start(ctx context.Context) error {
 	b.cmd = b.command()
 	b.cmd.Stdout, b.cmd.Stderr, b.cmd.Dir = out, out, b.dir
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt is for the bench, which then stops it
+	begin := time.Now()
 	if err := b.cmd.Start(); err != nil {
 		b.cmd = nil
 		return fmt.Errorf("start %s: %w", b.name, err)
@@ -189,6 +195,7 @@ func (b *broker) start(ctx context.Context) error {
 		b.stop()
 		return fmt.Errorf("%s does not come up: %w\n%s", b.name, err, bytes.TrimSpace(said))
 	}
+	b.took = time.Since(begin)
 	if b.title == "" {
 		b.title = server
 	}
@@ -214,13 +221,19 @@ func (b *broker) pids() []int {
 	return []int{b.cmd.Process.Pid}
 }
 
-// stop ends the broker's process group and waits for it.
-func (b *broker) stop() {
+// stop asks the broker to end and waits for it.
+func (b *broker) stop() { b.end(syscall.SIGTERM) }
+
+// kill ends the broker as a crash does.
+func (b *broker) kill() { b.end(syscall.SIGKILL) }
+
+// end sends the broker a signal that ends it, and waits until nothing of its process group is left.
+func (b *broker) end(signal syscall.Signal) {
 	if b.cmd == nil {
 		return
 	}
 	group := -b.cmd.Process.Pid
-	b.cmd.Process.Signal(syscall.SIGTERM)
+	b.cmd.Process.Signal(signal)
 	select {
 	case <-b.done:
 	case <-time.After(stopTimeout):

@@ -77,7 +77,50 @@ var cases = []benchCase{
 	}, {
 		name: "latency-5000", about: "100 B, automatic acks, 5,000 messages a second, from write to delivery",
 		rows: []row{{name: "p50", unit: "µs"}, {name: "p99", unit: "µs", goal: goal{share: 1}}},
-		run:  latency,
+		run: latency(perf.Config{Producers: 1, Consumers: 1, BodySize: 100, Rate: 5000},
+			func(res *perf.Result) *perf.Histogram { return &res.Latency }),
+	}, {
+		name: "persistent-1K",
+		about: "1 KiB, persistent, at most 256 unconfirmed, manual acks of 64, prefetch 256, 1 producer, 1 queue, " +
+			"1 consumer",
+		rows: persistentRows,
+		run:  persistent(1),
+	}, {
+		name: "persistent-1K-4x4", about: "the same with 4 producers, 4 queues, 4 consumers",
+		rows: persistentRows,
+		run:  persistent(4),
+	}, {
+		name: "backlog-1K",
+		about: "1 KiB, persistent: fill a queue with at most 1,024 unconfirmed, restart the broker until the first " +
+			"delivery, drain with manual acks of 256 and prefetch 1,024",
+		rows: []row{
+			{name: "fill", unit: cpuPerMillion, goal: goal{share: 28}},
+			{name: "fill, peak", unit: "MiB resident", goal: goal{limit: 100}},
+			{name: "fill, disk", unit: slower, goal: goal{limit: 3}},
+			{name: "fill, written", unit: perPayload},
+			{name: "restart after kill -9", unit: "s", goal: goal{limit: 1}},
+			{name: "restart after a stop", unit: "s", goal: goal{limit: 0.15}},
+			{name: "drain", unit: cpuPerMillion, goal: goal{share: 22}},
+		}, fresh: true,
+		run: backlog,
+	}, {
+		name:  "confirm-1000",
+		about: "100 B, persistent, manual acks one by one, 1,000 messages a second, from write to confirm",
+		rows:  []row{{name: "p50", unit: "µs"}, {name: "p99", unit: "µs", goal: goal{share: 1}}},
+		run: latency(perf.Config{Producers: 1, Consumers: 1, BodySize: 100, Rate: 1000, Durable: true,
+			Persistent: true, Window: 1024, AckEvery: 1, Prefetch: 256},
+			func(res *perf.Result) *perf.Histogram { return &res.ConfirmLatency }),
+	}, {
+		name: "start", about: "the program's start on an empty folder until it serves a client; its memory after that",
+		rows:  []row{{unit: "s", goal: goal{limit: 0.1}}, {name: "memory", unit: "MB resident", goal: goal{limit: 25}}},
+		fresh: true, run: start,
+	}, {
+		name: "declare-durable", about: "durable queues, declared on one channel without waiting in between",
+		rows: []row{
+			{name: "CPU", unit: "ms each", goal: goal{limit: 0.1}},
+			{name: "time", unit: "ms each", goal: goal{limit: 0.1}},
+		}, fresh: true,
+		run: declares,
 	}, {
 		name: "idle-connections", about: "connections with a channel each that do nothing: what each adds to resident memory",
 		rows: []row{{unit: "KiB each", goal: goal{limit: 20}}}, fresh: true,
@@ -100,10 +143,15 @@ func load(cfg perf.Config) func(context.Context, *broker, options) ([]figure, er
 		if err != nil {
 			return nil, err
 		}
-		return []figure{{
-			value: res.BrokerCPUPerMillion(), rate: res.Rate(), client: res.ClientCPUPerMillion(),
-			other: res.OtherCPU.Seconds() / res.Window.Seconds(),
-		}}, nil
+		return []figure{cost(&res)}, nil
+	}
+}
+
+// cost is the figure of rows whose unit is cpuPerMillion.
+func cost(res *perf.Result) figure {
+	return figure{
+		value: res.BrokerCPUPerMillion(), rate: res.Rate(), client: res.ClientCPUPerMillion(),
+		other: res.OtherCPU.Seconds() / res.Window.Seconds(),
 	}
 }
 
@@ -118,19 +166,22 @@ func measure(ctx context.Context, b *broker, opt options, cfg perf.Config) (perf
 	return res, err
 }
 
-func latency(ctx context.Context, b *broker, opt options) ([]figure, error) {
-	res, err := measure(ctx, b, opt, perf.Config{Producers: 1, Consumers: 1, BodySize: 100, Rate: 5000})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]figure, 2)
-	for i, q := range []float64{0.5, 0.99} {
-		out[i] = figure{
-			value: float64(res.Latency.Quantile(q)) / 1e3, rate: res.Rate(),
-			other: res.OtherCPU.Seconds() / res.Window.Seconds(),
+// latency makes a case of a configuration and of which of its run's times are to be shown.
+func latency(cfg perf.Config, of func(*perf.Result) *perf.Histogram) func(context.Context, *broker, options) ([]figure, error) {
+	return func(ctx context.Context, b *broker, opt options) ([]figure, error) {
+		res, err := measure(ctx, b, opt, cfg)
+		if err != nil {
+			return nil, err
 		}
+		var out []figure
+		for _, q := range []float64{0.5, 0.99} {
+			out = append(out, figure{
+				value: float64(of(&res).Quantile(q)) / 1e3, rate: res.Rate(),
+				other: res.OtherCPU.Seconds() / res.Window.Seconds(),
+			})
+		}
+		return out, nil
 	}
-	return out, nil
 }
 
 func churn(ctx context.Context, b *broker, opt options) ([]figure, error) {
@@ -147,27 +198,29 @@ func churn(ctx context.Context, b *broker, opt options) ([]figure, error) {
 // settleTime is how long a broker may rest before its memory is read.
 const settleTime = 3 * time.Second
 
+// rested reads the broker's memory after it has rested, in bytes.
+func rested(ctx context.Context, b *broker, memory func([]int) (int64, error)) (int64, error) {
+	select {
+	case <-time.After(settleTime):
+		return memory(b.pids())
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+}
+
 // grown returns what each of n things that hold makes adds to the broker's memory, in KiB. Before the first reading the
 // broker has served some of the same, so that what it makes once is not counted.
 func grown(ctx context.Context, b *broker, n int, hold func(n int, measure func() error) error) ([]figure, error) {
-	memory := func() (int64, error) {
-		select {
-		case <-time.After(settleTime):
-			return perf.AnonMemory(b.pids())
-		case <-ctx.Done():
-			return 0, context.Cause(ctx)
-		}
-	}
 	if err := hold(max(1, n/100), func() error { return nil }); err != nil {
 		return nil, err
 	}
-	before, err := memory()
+	before, err := rested(ctx, b, perf.AnonMemory)
 	if err != nil {
 		return nil, err
 	}
 	var after int64
 	err = hold(n, func() (err error) {
-		after, err = memory()
+		after, err = rested(ctx, b, perf.AnonMemory)
 		return err
 	})
 	return []figure{{value: float64(after-before) / 1024 / float64(n)}}, err

@@ -29,6 +29,7 @@ type options struct {
 	warmup      time.Duration
 	connections int
 	queues      int
+	backlog     int // messages
 }
 
 func main() {
@@ -47,6 +48,7 @@ func bench(ctx context.Context, args []string) error {
 	fs.DurationVar(&opt.warmup, "warmup", time.Second, "load before the window")
 	fs.IntVar(&opt.connections, "connections", 2000, "idle connections")
 	fs.IntVar(&opt.queues, "queues", 10000, "idle queues")
+	fs.IntVar(&opt.backlog, "backlog", 1_000_000, "messages of a backlog; a fifth of it for RabbitMQ")
 	only := fs.String("case", "", "regular expression of the cases to run")
 	names := fs.String("brokers", "warren,rabbitmq", "brokers, in the order in which they take turns")
 	count := fs.Int("count", 1, "runs of each case; the table shows medians")
