@@ -57,7 +57,8 @@ var drawn = map[string]string{
 	"internal/conformance": "amqp",
 	"internal/interop":     "amqp",
 	"internal/script":      "amqp",
-	"internal/leak":        "amqp",
+	"internal/leak":        "",
+	"internal/crash":       "amqp",
 }
 
 // Every import of one of Warren's packages by another is a line of the picture.
