@@ -15,10 +15,10 @@ import (
 )
 
 // A fakeLog keeps messages in memory and does what a log does when the test says so: nothing is durable before commit, and
-// nothing is read before answer, unless it is eager.
+// nothing is read before answer.
 type fakeLog struct {
 	t     *testing.T
-	eager bool // commits and answers at once
+	eager bool // commits when it is submitted to
 
 	mu      sync.Mutex // guards the fields below
 	handler store.Handler
@@ -117,21 +117,16 @@ func (l *fakeLog) Read(from, to uint64, maxBytes int, done func([]store.Message,
 		l.mu.Lock()
 		for _, m := range l.live {
 			size := len(m.Address) + len(m.Props) + len(m.Body)
-			if m.Seq < from || m.Seq > to || len(out) > 0 && maxBytes < size {
+			if m.Seq < from || m.Seq > to {
 				continue
 			}
-			maxBytes -= size
-			out = append(out, readBack(m))
-			if maxBytes <= 0 {
+			if maxBytes -= size; len(out) > 0 && maxBytes < 0 {
 				break
 			}
+			out = append(out, readBack(m))
 		}
 		l.mu.Unlock()
 		done(out, nil)
-	}
-	if l.eager {
-		go read() // ends at once
-		return
 	}
 	l.reads = append(l.reads, read)
 }
@@ -175,7 +170,7 @@ func (l *fakeLog) bodies() string {
 }
 
 // tiny makes the hot part so small that two messages of 1000 bytes fill it, and one is read at a time.
-func tiny(t *testing.T) {
+func tiny(t testing.TB) {
 	min, max, load := hotMin, hotMax, loadBytes
 	hotMin, hotMax, loadBytes = 2000, 4000, 1000
 	t.Cleanup(func() { hotMin, hotMax, loadBytes = min, max, load })
