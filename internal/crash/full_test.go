@@ -32,7 +32,7 @@ func smallDisk(t *testing.T, size string) string {
 // TestDiskAlarm publishes until the broker finds too little of the disk free and blocks publishers; TestFullDisk, with that
 // limit out of the way, until nothing can be written. In both what was confirmed is there, consuming makes room, and the
 // broker takes messages again, without a restart.
-func TestDiskAlarm(t *testing.T) { fillDisk(t, "disk_free_limit.absolute = 300MB\n", 4) }
+func TestDiskAlarm(t *testing.T) { fillDisk(t, "disk_free_limit.absolute = 100MB\n", 4) }
 
 func TestFullDisk(t *testing.T) { fillDisk(t, "disk_free_limit.absolute = 1\n", 100) }
 
