@@ -214,6 +214,7 @@ func (s *stage) restart(cfg Config) {
 }
 
 func (s *stage) publish(bodies ...string) {
+	synctest.Wait()
 	for i, b := range bodies {
 		name, priority, _ := strings.Cut(b, "/")
 		l := letter{body: name, key: "q", size: 1000}
@@ -229,6 +230,7 @@ func (s *stage) publish(bodies ...string) {
 }
 
 func (s *stage) consume(prefetch int) *Consumer {
+	synctest.Wait()
 	c := &Consumer{Session: s.sess, Tag: "c", Prefetch: prefetch}
 	if err := s.q.Consume(c, func() {}); err != nil {
 		s.Fatal(err)
@@ -238,6 +240,7 @@ func (s *stage) consume(prefetch int) *Consumer {
 
 // settle answers for the oldest delivery that is not answered.
 func (s *stage) settle(events func(Handle) Event) {
+	synctest.Wait()
 	d := s.sess.all[0]
 	s.sess.all = s.sess.all[1:]
 	s.q.Submit([]Event{events(d.Handle)})

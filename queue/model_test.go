@@ -568,6 +568,7 @@ func (m *model) end() {
 			var got bool
 			var err error
 			m.waiting(func() { got, err = m.q.Get(&m.sessions[0], true) })
+			m.settleDown() // what has expired is read, and goes
 			if !got || err != nil || len(m.taken) != 1 || m.taken[0] != want {
 				m.errorf("got %v %v %v, want %d", got, err, m.taken, want.n)
 			}
