@@ -132,6 +132,9 @@ func (q *Queue) Set(set Settings) {
 		}
 		anywhere := s.set.ExpireAnywhere
 		s.set = set
+		if s.whole() || s.disk.cold.n == 0 {
+			s.disk.whole = s.whole() // otherwise it is read to its end first
+		}
 		if set.ExpireAnywhere != anywhere {
 			s.indexExpiries()
 		}

@@ -49,13 +49,14 @@ type Cache struct {
 	used  atomic.Int64
 }
 
-const (
-	hotMin    = 64 << 10  // bytes at a queue's head that are kept in memory however full the cache is
-	hotMax    = 4 << 20   // bytes at a queue's head beyond which the rest is left on disk however empty the cache is
-	loadBytes = 512 << 10 // read at a time
-
-	itemOverhead = 192 // bytes that a waiting message takes beside its data, about
+// Tests make these small; nothing else changes them.
+var (
+	hotMin    int64 = 64 << 10  // bytes at a queue's head that are kept in memory however full the cache is
+	hotMax    int64 = 4 << 20   // bytes at a queue's head beyond which the rest is left on disk however empty the cache is
+	loadBytes       = 512 << 10 // read at a time
 )
+
+const itemOverhead = 192 // bytes that a waiting message takes beside its data, about
 
 // disk is what a queue has on disk, and what it waits for from there.
 //
@@ -66,7 +67,7 @@ type disk struct {
 	log      Log        // nil until it is needed
 	open     func() Log // nil if there is none
 	cache    *Cache
-	whole    bool // the order is not that of arrival, or messages go from the middle: all is kept in memory
+	whole    bool // all is kept in memory; see state.whole
 	counted  int64
 	pending  []pendingConfirm // by seq
 	head     int              // of pending
@@ -76,9 +77,11 @@ type disk struct {
 
 	cold       extent
 	loading    bool
-	generation int           // of cold: what was asked for before a purge does not count
-	expires    bool          // something in cold may expire
-	loaded     chan struct{} // made by a get that waits for the head, closed when it is there
+	generation int               // of cold: what was asked for before a purge does not count
+	expires    bool              // something in cold may expire
+	counts     map[uint64]uint32 // deliveries of messages in cold, as a restart found them
+	answered   uint64            // the log has said of messages up to here what became of them
+	loaded     chan struct{}     // made by a get that waits for the head, closed when it is there
 }
 
 type extent struct {
@@ -99,7 +102,7 @@ func (s *state) total() int { return s.ready.n + s.disk.cold.n }
 func (s *state) totalBytes() int64 { return s.ready.bytes + s.disk.cold.bytes }
 
 // hot returns the memory that the ready messages take, about.
-func (s *state) hot() int64 { return s.ready.bytes + int64(s.ready.n)*itemOverhead }
+func (s *state) hot() int64 { return s.ready.memory + int64(s.ready.n)*itemOverhead }
 
 // keeps reports whether m must be in the log before it is confirmed.
 func (s *state) keeps(m *amqp.Message) bool {
@@ -187,9 +190,13 @@ func (s *state) submit() (slow <-chan struct{}) {
 	return slow
 }
 
-// durable confirms the publishes whose messages are on disk.
+// durable confirms the publishes whose messages are on disk, or refuses those that did not get there.
 func (s *state) durable(upTo uint64, ok bool, out *effects) {
 	d := &s.disk
+	if !ok {
+		d.failed(max(d.answered+1, d.cold.first), min(upTo, d.cold.last))
+	}
+	d.answered = max(d.answered, upTo)
 	for d.head < len(d.pending) && d.pending[d.head].seq <= upTo {
 		p := &d.pending[d.head]
 		out.confirms = append(out.confirms, confirm{p.to, p.pub, ok})
@@ -205,10 +212,36 @@ func (s *state) durable(upTo uint64, ok bool, out *effects) {
 	}
 }
 
+// failed takes messages off the cold part that did not get to the disk. The cold part has all new messages from its first to
+// its last; how long those were is not known any more, and taken for the average.
+func (d *disk) failed(from, to uint64) {
+	c := &d.cold
+	if c.n == 0 || from > to {
+		return
+	}
+	n := min(int(to-from+1), c.n)
+	c.bytes -= c.bytes / int64(c.n) * int64(n)
+	c.n -= n
+	if c.n == 0 {
+		*c, d.expires = extent{}, false
+	}
+	d.unread()
+}
+
+// unread forgets what is being read from the cold part: it may have changed.
+func (d *disk) unread() {
+	d.loading = false
+	d.generation++
+	if d.loaded != nil {
+		close(d.loaded)
+		d.loaded = nil
+	}
+}
+
 // refill has the beginning of the cold part read, if somebody may want it soon.
 func (s *state) refill(q *Queue) {
 	d := &s.disk
-	if d.cold.n == 0 || d.loading || !d.whole && s.hot() > loadBytes {
+	if d.cold.n == 0 || d.loading || !d.whole && s.hot() > int64(loadBytes) {
 		return
 	}
 	if !d.whole && len(s.consumers.all) == 0 && d.loaded == nil && !(s.ready.n == 0 && (d.expires || s.over())) {
@@ -220,19 +253,18 @@ func (s *state) refill(q *Queue) {
 		if err != nil {
 			return // the node stops
 		}
-		q.Post(Event{kind: kindCall, call: &call{f: func(int64) { q.state.thaw(list, generation, q) }}})
+		q.Post(Event{kind: kindCall, call: &call{
+			f:    func(int64) { q.state.thaw(list, generation, q) },
+			gone: func() { release(list) },
+		}})
 	})
 }
 
 // thaw moves messages that were read from the cold part to the hot one.
 func (s *state) thaw(list []store.Message, generation int, q *Queue) {
 	d := &s.disk
-	if generation != d.generation || s.closed {
-		for i := range list {
-			if h := list[i].Holder; h != nil {
-				h.Release(1)
-			}
-		}
+	if generation != d.generation {
+		release(list)
 		return
 	}
 	d.loading = false
@@ -241,11 +273,15 @@ func (s *state) thaw(list []store.Message, generation int, q *Queue) {
 		m := &list[i]
 		d.cold.n--
 		d.cold.first = m.Seq + 1
+		if n := d.counts[m.Seq]; n > 0 {
+			m.Deliveries = n
+		}
 		it := item{seq: m.Seq, expires: m.Expires, deliveries: m.Deliveries, redeliver: m.Deliveries > 0, logged: true}
 		if m.Err == nil {
 			it.msg, m.Err = amqp.Restore(m.Holder.(*amqp.Buffer), m.Address, m.Props, m.Body)
 		}
 		if m.Err != nil {
+			release(list[i : i+1])
 			lost++
 			s.done(&it)
 			continue
@@ -263,7 +299,8 @@ func (s *state) thaw(list []store.Message, generation int, q *Queue) {
 		d.cold.n = 0
 	}
 	if d.cold.n <= 0 {
-		d.cold, d.expires = extent{}, false
+		d.cold, d.expires, d.counts = extent{}, false, nil
+		d.whole = s.whole()
 	}
 	if lost > 0 {
 		q.owner.Lost(q, lost)
@@ -275,10 +312,26 @@ func (s *state) thaw(list []store.Message, generation int, q *Queue) {
 	s.dirty = true
 }
 
+// release gives up messages that were read.
+func release(list []store.Message) {
+	for i := range list {
+		if h := list[i].Holder; h != nil {
+			h.Release(1)
+		}
+	}
+}
+
+// whole reports whether all messages must be in memory: the order is not that of arrival, or they go from the middle.
+func (s *state) whole() bool { return s.cfg.MaxPriority > 0 || s.set.ExpireAnywhere }
+
+// partial reports whether messages are still being read without which the order does not show.
+func (s *state) partial() bool { return s.disk.whole && s.disk.cold.n > 0 }
+
 // recover takes over what the log had at the start.
 func (s *state) recover() {
 	d := &s.disk
 	s.seq = d.log.Last()
+	d.answered = s.seq
 	for e := range d.log.Recovered() {
 		if e.Flags&flagTransient != 0 {
 			s.done(&item{seq: e.Seq, logged: true})
@@ -291,7 +344,14 @@ func (s *state) recover() {
 		d.cold.n++
 		d.cold.bytes += int64(e.Size)
 		d.expires = d.expires || e.Expires != 0
+		if e.Deliveries > 0 {
+			if d.counts == nil {
+				d.counts = make(map[uint64]uint32)
+			}
+			d.counts[e.Seq] = e.Deliveries
+		}
 	}
+	d.saySettled() // before any of them is read
 }
 
 // purgeCold drops the cold part.
@@ -302,12 +362,8 @@ func (s *state) purgeCold() {
 		d.log.Settle(d.cold.first, d.cold.last)
 		d.appended = true
 	}
-	d.cold, d.expires, d.loading = extent{}, false, false
-	d.generation++
-	if d.loaded != nil {
-		close(d.loaded)
-		d.loaded = nil
-	}
+	d.cold, d.expires, d.counts = extent{}, false, nil
+	d.unread()
 }
 
 // handler passes what the log says to the queue's inbox: it is called by the log's committer.

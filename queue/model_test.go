@@ -18,6 +18,7 @@ import (
 // must; what expires was due, and nothing that is due stays; counts and bytes add up; every publish is answered once; and
 // when the queue is gone, no message's memory is held.
 func TestModel(t *testing.T) {
+	tiny(t)
 	seeds := 60
 	if testing.Short() {
 		seeds = 10
@@ -33,6 +34,7 @@ func TestModel(t *testing.T) {
 }
 
 func FuzzModel(f *testing.F) {
+	tiny(f)
 	for seed := range 8 {
 		ops := make([]byte, 150)
 		rand.NewChaCha8([32]byte{byte(seed), 1}).Read(ops)
@@ -60,6 +62,7 @@ type model struct {
 	ops []byte // to come
 	op  string // at hand
 	q   *Queue
+	log *fakeLog // nil if the queue has none
 
 	set       Settings
 	messages  []*modelMessage // by number
@@ -121,7 +124,15 @@ func newModel(t *testing.T, ops []byte) *model {
 	cfg.SingleActive = m.pick(4) == 0
 	cfg.Quorum = m.pick(4) == 0
 	m.set = m.settings()
-	m.q = New(cfg, m.set, m, 1<<20, Storage{})
+	var st Storage
+	if m.pick(2) == 0 {
+		cfg.Durable = m.pick(3) > 0
+		m.log = newFakeLog(t)
+		m.log.eager = true
+		st = m.log.storage()
+		st.Cache.Limit = 1000 * int64(m.pick(10))
+	}
+	m.q = New(cfg, m.set, m, 1<<20, st)
 	return m
 }
 
@@ -264,9 +275,44 @@ func (m *model) step() {
 		m.set = m.settings()
 		m.q.Set(m.set)
 	}
-	m.resume()
-	synctest.Wait()
+	m.settleDown()
 	m.check()
+}
+
+// settleDown has the log answer, and sessions go on, until nothing more happens.
+func (m *model) settleDown() {
+	for {
+		synctest.Wait()
+		m.resume()
+		synctest.Wait()
+		if m.log == nil || m.log.answer() == 0 {
+			return
+		}
+	}
+}
+
+// waiting runs f, which may wait for the log.
+func (m *model) waiting(f func()) {
+	if m.log == nil {
+		f()
+		return
+	}
+	done := make(chan struct{})
+	go func() { // ends when the log has answered
+		defer close(done)
+		f()
+	}()
+	for {
+		synctest.Wait()
+		select {
+		case <-done:
+			return
+		default:
+			if m.log.answer() == 0 {
+				m.t.Fatalf("%s waits for nothing", m.op)
+			}
+		}
+	}
 }
 
 // fullness brings the queue to rest and returns how many messages are ready.
@@ -295,6 +341,7 @@ func (m *model) submit(evs ...Event) {
 		return
 	}
 	m.q.Submit(evs)
+	synctest.Wait()
 	for _, ev := range evs {
 		if ev.msg != nil {
 			ev.msg.Release(1)
@@ -323,6 +370,7 @@ func (m *model) publish() (*modelMessage, Event) {
 	m.messages = append(m.messages, msg)
 	m.ready = append(m.ready, msg)
 	am := l.message()
+	am.Persistent = m.log != nil && m.pick(3) > 0
 	m.kept.see(am)
 	return msg, Publish(am, m, uint64(msg.n))
 }
@@ -383,7 +431,9 @@ func (m *model) giveBack(s *modelSession) {
 func (m *model) get() {
 	s := &m.sessions[m.pick(3)]
 	noAck := m.pick(2) == 0
-	got, err := m.q.Get(s, noAck)
+	var got bool
+	var err error
+	m.waiting(func() { got, err = m.q.Get(s, noAck) })
 	if err != nil || got != (len(m.taken) == 1) || !got && len(m.ready) > 0 {
 		m.errorf("got %v (%v) with %d ready", got, err, len(m.ready))
 	}
@@ -515,13 +565,28 @@ func (m *model) end() {
 		for len(m.ready) > 0 && !m.t.Failed() {
 			m.taken = nil
 			want := m.sorted(m.ready)[0]
-			if got, err := m.q.Get(&m.sessions[0], true); !got || err != nil || len(m.taken) != 1 || m.taken[0] != want {
+			var got bool
+			var err error
+			m.waiting(func() { got, err = m.q.Get(&m.sessions[0], true) })
+			m.settleDown() // what has expired is read, and goes
+			if !got || err != nil || len(m.taken) != 1 || m.taken[0] != want {
 				m.errorf("got %v %v %v, want %d", got, err, m.taken, want.n)
 			}
 		}
 	}
 	if n, err := m.q.Delete(false, false); err != nil || n != len(m.ready) {
 		m.errorf("deleted with %d (%v), want %d", n, err, len(m.ready))
+	}
+	synctest.Wait()
+	if m.log != nil {
+		m.log.answer() // nobody wants it any more
+		synctest.Wait()
+		if used := m.q.state.disk.cache; used != nil {
+			m.errorf("a deleted queue has a cache")
+		}
+		if len(m.log.live) > 0 {
+			m.errorf("the log still has %s", m.log.bodies())
+		}
 	}
 	if n := m.kept.leaked(); n > 0 {
 		m.errorf("%d messages are still held", n)
@@ -648,7 +713,10 @@ func (m *model) Confirmed(seqs []uint64, ok bool) {
 }
 
 // DeadLetter implements Owner.
-func (m *model) DeadLetter(q *Queue, s *Settings, am *amqp.Message, why Reason, _ func()) {
+func (m *model) DeadLetter(q *Queue, s *Settings, am *amqp.Message, why Reason, arrived func()) {
+	if arrived != nil {
+		arrived()
+	}
 	m.kept.see(am)
 	n, _ := strconv.Atoi(string(am.RoutingKey()))
 	msg := m.messages[n]
@@ -675,4 +743,4 @@ func (m *model) DeadLetter(q *Queue, s *Settings, am *amqp.Message, why Reason, 
 // Expired implements Owner.
 func (m *model) Expired(*Queue) { m.errorf("the queue expires") }
 
-func (m *model) Lost(*Queue, int) {}
+func (m *model) Lost(_ *Queue, n int) { m.errorf("%d messages are lost", n) }

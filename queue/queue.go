@@ -79,7 +79,8 @@ const (
 
 type call struct {
 	f    func(now int64)
-	done chan struct{}
+	done chan struct{} // nil if nobody waits
+	gone func()        // called in place of f if the queue is closed; may be nil
 }
 
 // Publish is the event of a message. m is borrowed until Submit returns. If from is not nil it is told the fate of seq.
@@ -116,7 +117,7 @@ func New(cfg Config, set Settings, owner Owner, inboxMax int, st Storage) *Queue
 	q.state = state{cfg: &q.cfg, set: set, ready: newReady(cfg.MaxPriority), lastUsed: time.Now().UnixMilli()}
 	if st.Open != nil {
 		d := &q.state.disk
-		*d = disk{cache: st.Cache, whole: cfg.MaxPriority > 0 || set.ExpireAnywhere}
+		*d = disk{cache: st.Cache, whole: q.state.whole()}
 		d.open = func() Log {
 			log := st.Open()
 			log.Handle(handler{q}, q.state.set.Flush)
@@ -234,6 +235,9 @@ func (q *Queue) refuse(events []Event) {
 		case ev.from != nil:
 			ev.from.Confirmed([]uint64{ev.seq}, gone)
 		case ev.call != nil:
+			if ev.call.gone != nil {
+				ev.call.gone()
+			}
 			if ev.call.done != nil {
 				close(ev.call.done)
 			}

@@ -8,6 +8,7 @@ type ready struct {
 	used   [4]uint64 // a bit for each level that holds messages
 	n      int
 	bytes  int64 // of bodies
+	memory int64 // bytes of messages
 }
 
 func newReady(maxPriority uint8) ready {
@@ -35,6 +36,7 @@ func (r *ready) added(l int, it *item) {
 	r.used[l>>6] |= 1 << (l & 63)
 	r.n++
 	r.bytes += int64(it.msg.Size)
+	r.memory += int64(it.msg.Footprint())
 }
 
 // rest gives memory back when nothing waits and nobody uses the queue.
@@ -77,6 +79,7 @@ func (r *ready) pop() item {
 func (r *ready) removed(l int, it *item) {
 	r.n--
 	r.bytes -= int64(it.msg.Size)
+	r.memory -= int64(it.msg.Footprint())
 	if r.levels[l].len() == 0 {
 		r.used[l>>6] &^= 1 << (l & 63)
 	}

@@ -144,7 +144,7 @@ const deliverOverhead = 64
 // pump brings waiting messages and consumers together.
 func (s *state) pump(now int64, out *effects) {
 	s.dirty = false
-	if s.disk.whole && s.disk.cold.n > 0 {
+	if s.partial() {
 		return // their order shows when all are there
 	}
 	s.trim(out) // what came back may be too much, and goes though a consumer waits for it, as in RabbitMQ
@@ -175,7 +175,7 @@ func (s *state) over() bool {
 
 // trim drops messages from the head until the rest is within the limits, if that is how the queue keeps them.
 func (s *state) trim(out *effects) {
-	for s.ready.n > 0 && s.over() {
+	for s.ready.n > 0 && !s.partial() && s.over() {
 		s.drop(s.ready.pop(), MaxLen, out)
 	}
 }
@@ -265,7 +265,7 @@ func (s *state) get(now int64, sess Session, noAck bool, q *Queue, out *effects)
 	s.lastUsed = now
 	s.pump(now, out)
 	s.expire(now, out)
-	if s.ready.n > 0 {
+	if s.ready.n > 0 && !s.partial() {
 		it := s.ready.pop()
 		s.expire(now, out)                                          // what stood behind it may have waited for its turn
 		d := s.delivery(it, q, noAck, it.redeliver || s.cfg.Quorum) // RabbitMQ shows a zero to basic.get only

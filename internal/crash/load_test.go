@@ -126,6 +126,14 @@ func (s *scene) check(end time.Time, clean, drain bool) {
 	c := s.p.dial()
 	defer c.Close()
 	s.checkDefinitions(c)
+	if !clean {
+		end = time.Time{}
+		for _, p := range s.topics {
+			if p.safe.After(end) {
+				end = p.safe
+			}
+		}
+	}
 	for _, p := range s.topics {
 		ch := s.p.channel(c)
 		found := read(s.t, ch, p.name, false, nil)
