@@ -30,8 +30,10 @@ type Log interface {
 	Drop()
 }
 
-// flagTransient marks a message that is on disk only for want of memory: a restart drops it.
-const flagTransient = 1
+const (
+	flagTransient = 1 // the message is on disk only for want of memory: a restart drops it
+	flagHidden    = 2 // behind the address are the keys of a BCC header
+)
 
 // Storage is where a queue can keep messages. The zero value is nowhere: all is in memory.
 type Storage struct {
@@ -125,6 +127,10 @@ func (s *state) record(m *amqp.Message, it *item) {
 		Body: m.Body, More: m.More(), Holder: m}
 	if !m.Persistent || !s.cfg.Durable {
 		rec.Flags = flagTransient
+	}
+	if keys := m.HiddenKeys(); len(keys) > 0 {
+		rec.Address = packKeys(m.Address, keys)
+		rec.Flags |= flagHidden
 	}
 	if s.disk.log == nil {
 		s.disk.log = s.disk.open()
@@ -278,7 +284,13 @@ func (s *state) thaw(list []store.Message, generation int, q *Queue) {
 		}
 		it := item{seq: m.Seq, expires: m.Expires, deliveries: m.Deliveries, redeliver: m.Deliveries > 0, logged: true}
 		if m.Err == nil {
-			it.msg, m.Err = amqp.Restore(m.Holder.(*amqp.Buffer), m.Address, m.Props, m.Body)
+			var keys []string
+			if m.Flags&flagHidden != 0 {
+				m.Address, keys = unpackKeys(m.Address)
+			}
+			if it.msg, m.Err = amqp.Restore(m.Holder.(*amqp.Buffer), m.Address, m.Props, m.Body); m.Err == nil && keys != nil {
+				it.msg.Hide(keys)
+			}
 		}
 		if m.Err != nil {
 			release(list[i : i+1])
