@@ -230,7 +230,7 @@ func (s *state) settle(h Handle, v verdict, out *effects) {
 func (s *state) giveBack(it item) {
 	it.deliveries++
 	it.redeliver = true
-	if it.logged && (s.cfg.Quorum || s.set.DeliveryLimit >= 0) {
+	if it.logged {
 		s.disk.log.Note(it.seq, it.deliveries)
 		s.disk.appended = true
 	}
