@@ -20,6 +20,7 @@ type Stats struct {
 	ActiveTag                 string // of the single active consumer, if the queue has one
 	ExclusiveTag              string // of the exclusive consumer
 	Settings                  Settings
+	DiskBytes                 int64 // that the queue's messages take in the log
 }
 
 // Stats looks at the queue; ok is false if it is deleted.
@@ -32,6 +33,9 @@ func (s *state) stats() Stats {
 	st := Stats{
 		Ready: s.total(), ReadyBytes: s.totalBytes(), Unacked: s.unacked.n, UnackedBytes: s.unacked.bytes,
 		Consumers: len(s.consumers.all), Counters: s.counters, Settings: s.set,
+	}
+	if s.disk.log != nil {
+		st.DiskBytes = s.disk.log.Bytes()
 	}
 	if c := s.consumers.active; c != nil && s.cfg.SingleActive {
 		st.ActiveTag = c.Tag
@@ -122,6 +126,9 @@ func (q *Queue) Set(set Settings) {
 		s := &q.state
 		if set.Expires != s.set.Expires {
 			s.lastUsed = now
+		}
+		if set.Flush != s.set.Flush && s.disk.log != nil {
+			s.disk.log.Handle(handler{q}, set.Flush)
 		}
 		anywhere := s.set.ExpireAnywhere
 		s.set = set

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/warrenmq/warren/amqp"
+	"github.com/warrenmq/warren/internal/store"
 )
 
 // Config is how a queue was declared. It does not change.
@@ -41,7 +42,8 @@ type Settings struct {
 	DLX           string
 	DLKey         string // replaces the routing keys if HasDLKey
 	HasDLKey      bool
-	DeliveryLimit int64 // redeliveries of one message; negative: no limit
+	Flush         store.Flush // when a message counts as being on disk
+	DeliveryLimit int64       // redeliveries of one message; negative: no limit
 	// ExpireAnywhere lets a message go when its time is up wherever it stands; otherwise it goes, as RabbitMQ does it,
 	// when it has come to the queue's head.
 	ExpireAnywhere bool

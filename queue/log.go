@@ -25,6 +25,8 @@ type Log interface {
 	// Read calls done, on another goroutine, with the live messages numbered from from to to, in order, as far as they fit
 	// in maxBytes.
 	Read(from, to uint64, maxBytes int, done func([]store.Message, error))
+	// Bytes returns how much of the disk the live messages take.
+	Bytes() int64
 	Drop()
 }
 

@@ -605,3 +605,5 @@ func TestExpireAnywhereReadsAll(t *testing.T) {
 		s.want("delivered", s.drain(), strings.Join(names(7), " "))
 	})
 }
+
+func (l *fakeLog) Bytes() int64 { return 0 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/warrenmq/warren/amqp"
-	"github.com/warrenmq/warren/internal/store"
 )
 
 // Owner is the broker as a queue sees it. Its methods are called by the queue's runner and must not wait for a queue.
@@ -121,7 +120,7 @@ func New(cfg Config, set Settings, owner Owner, inboxMax int, st Storage) *Queue
 		*d = disk{cache: st.Cache, whole: q.state.whole()}
 		d.open = func() Log {
 			log := st.Open()
-			log.Handle(handler{q}, store.FlushSync)
+			log.Handle(handler{q}, q.state.set.Flush)
 			return log
 		}
 		if st.Recovered {

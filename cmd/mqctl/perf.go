@@ -29,6 +29,8 @@ func perfCommand() *cli.Command {
 			&cli.IntFlag{Name: "size", Aliases: []string{"s"}, Value: 16, Usage: "`BYTES` of a body"},
 			&cli.BoolFlag{Name: "durable", Usage: "durable queues"},
 			&cli.BoolFlag{Name: "persistent", Usage: "persistent messages"},
+			&cli.BoolFlag{Name: "keep", Usage: "leave the queues there, with what is in them"},
+			&cli.BoolFlag{Name: "there", Usage: "use the queues that --keep has left; with no producers and --messages, drain them"},
 			&cli.IntFlag{Name: "confirms", Aliases: []string{"c"}, Usage: "publisher confirms, at most `N` outstanding; 0 is none"},
 			&cli.IntFlag{Name: "prefetch", Aliases: []string{"q"}, Usage: "prefetch of each consumer; 0 is no limit"},
 			&cli.IntFlag{Name: "ack-every", Usage: "acknowledge each `N` deliveries; 0 is automatic"},
@@ -55,7 +57,7 @@ func runPerf(c *cli.Context) error {
 		Durable: c.Bool("durable"), Persistent: c.Bool("persistent"),
 		Window: c.Int("confirms"), Prefetch: c.Int("prefetch"), AckEvery: c.Int("ack-every"),
 		Rate: c.Float64("rate"), Messages: c.Int64("messages"), Warmup: c.Duration("warmup"),
-		PIDs: c.IntSlice("pid"),
+		PIDs: c.IntSlice("pid"), Keep: c.Bool("keep"), UseThere: c.Bool("there"),
 	}
 	if cfg.Messages == 0 {
 		cfg.Duration = c.Duration("time")

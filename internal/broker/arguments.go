@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/warrenmq/warren/amqp"
+	"github.com/warrenmq/warren/internal/store"
 	"github.com/warrenmq/warren/queue"
 )
 
@@ -36,6 +37,7 @@ var queueArguments = []struct {
 	{"x-queue-master-locator", oneOf(`"unsupported queue master locator '%s'"`, "min-masters", "client-local", "random"), "classic"},
 	{"x-queue-leader-locator", checkString, ""},
 	{"x-expire-anywhere", checkBool, ""},
+	{"x-flush", oneOf("invalid_flush", "sync", "interval", "none"), ""},
 	{"x-max-age", checkString, "stream"},
 	{"x-stream-max-segment-size-bytes", checkNonNegative, "stream"},
 	{"x-initial-cluster-size", checkGroupSize, "stream"},
@@ -116,6 +118,12 @@ func settings(args amqp.Table) queue.Settings {
 		set.DLKey, set.HasDLKey = v.(string), true
 	}
 	set.ExpireAnywhere = boolArg(args, "x-expire-anywhere")
+	switch v, _ := args.Lookup("x-flush"); v {
+	case "interval":
+		set.Flush = store.FlushInterval
+	case "none":
+		set.Flush = store.FlushNone
+	}
 	return set
 }
 

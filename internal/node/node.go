@@ -142,12 +142,25 @@ func (n *Node) release() {
 		}
 	}
 	if n.meta != nil {
-		if err := n.meta.Close(); err != nil {
-			n.log.Error("closing the definitions failed", "error", err)
-		}
+		n.closeDefinitions()
 	}
 	if n.lock != nil {
 		n.lock.Close() // the lock goes with it
+	}
+}
+
+// closeDefinitions closes the definitions. Badger goes on trying for ever where it cannot write; but all that was answered for
+// is synced, so a node that stops does not wait for that.
+func (n *Node) closeDefinitions() {
+	done := make(chan error, 1)
+	go func() { done <- n.meta.Close() }() // ends when Badger does, or with the process
+	select {
+	case err := <-done:
+		if err != nil {
+			n.log.Error("closing the definitions failed", "error", err)
+		}
+	case <-time.After(closeTimeout):
+		n.log.Error("closing the definitions takes too long: the disk cannot be written")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	client "github.com/rabbitmq/amqp091-go"
 
 	"github.com/warrenmq/warren/amqp"
+	"github.com/warrenmq/warren/internal/leak"
 )
 
 // An attack is something a client may do to a server. It owns c, and rnd.
@@ -226,7 +227,7 @@ func TestAttacks(t *testing.T) {
 	}
 	t.Logf("%d clients were served during the attacks, the slowest in %v", probes, slowest)
 	settled(t, "all attackers' connections are gone", func() bool { return h.server.Connections() == 0 })
-	if !settles(goroutines) {
+	if !leak.Settles(goroutines) {
 		t.Errorf("%d goroutines run, before the attacks it were %d", runtime.NumGoroutine(), goroutines)
 	}
 	if now := heapBytes(); now > heap+4<<20 {

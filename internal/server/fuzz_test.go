@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/warrenmq/warren/amqp"
+	"github.com/warrenmq/warren/internal/leak"
 )
 
 // Whatever a client sends after a valid handshake, the server does not panic, ends the connection when the client does,
@@ -57,7 +58,7 @@ func FuzzConnection(f *testing.F) {
 			t.Error("the server keeps a connection whose client is gone")
 		}
 		h.close()
-		if !settles(before) {
+		if !leak.Settles(before) {
 			t.Error("a goroutine is left")
 		}
 	})

@@ -45,6 +45,18 @@ func (ch *channel) mayConfigure(kind auth.Kind, name string) error {
 	return nil
 }
 
+// readable returns the queue that a method means by name, if the user may read from it.
+func (ch *channel) readable(name string) (*broker.Queue, error) {
+	name, err := ch.queueName(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := ch.mayRead(auth.Queue, name); err != nil {
+		return nil, err
+	}
+	return ch.conn.vhost.Queue(name, ch.conn)
+}
+
 // basicQos sets how many deliveries may be unacknowledged: each of the consumers to come, or with global all of the
 // channel's together.
 func (ch *channel) basicQos(m *amqp.BasicQos) error {
@@ -167,14 +179,7 @@ func (ch *channel) basicCancel(m *amqp.BasicCancel) error {
 }
 
 func (ch *channel) basicGet(m *amqp.BasicGet) error {
-	name, err := ch.queueName(m.Queue)
-	if err != nil {
-		return err
-	}
-	if err := ch.mayRead(auth.Queue, name); err != nil {
-		return err
-	}
-	q, err := ch.conn.vhost.Queue(name, ch.conn)
+	q, err := ch.readable(m.Queue)
 	if err != nil {
 		return err
 	}

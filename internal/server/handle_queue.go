@@ -98,14 +98,7 @@ func (ch *channel) queueBinding(q, x, key string, args amqp.Table) (exchange.Bin
 }
 
 func (ch *channel) queuePurge(m *amqp.QueuePurge) error {
-	name, err := ch.queueName(m.Queue)
-	if err != nil {
-		return err
-	}
-	if err := ch.mayRead(auth.Queue, name); err != nil {
-		return err
-	}
-	q, err := ch.conn.vhost.Queue(name, ch.conn)
+	q, err := ch.readable(m.Queue)
 	if err != nil {
 		return err
 	}

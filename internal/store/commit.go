@@ -20,12 +20,10 @@ type commit struct {
 // taken is what a commit takes from one queue.
 type taken struct {
 	q       *Queue
-	ops     []op // begins with the queue's inflight
-	n       int  // how many those are
+	ops     []op // the queue's inflight
 	settles []Range
 	notes   []Range
 	last    uint64 // number of the last message, 0 if there is none
-	whole   bool   // ops is a slice of its own, for the pool
 	handler Handler
 	err     error // why its messages are not written
 }
@@ -164,18 +162,20 @@ func (c *commit) take(q *Queue, limit int) (more bool) {
 		}
 		k++
 	}
-	q.inflight = q.pend[:k:k]
-	t.ops, t.n = q.inflight, k
 	if k > 0 {
 		t.last = q.pend[k-1].m.Seq
 	}
 	if k == len(q.pend) {
-		t.whole = cap(q.pend) > 0
-		t.ops = q.pend
-		q.pend = nil
-	} else {
+		t.ops, q.pend, q.base = q.pend, nil, nil
+	} else if k > 0 {
+		t.ops = append(q.s.ops.get(), q.pend[:k]...)
+		clear(q.pend[:k])
+		if q.base == nil {
+			q.base = q.pend[:0]
+		}
 		q.pend = q.pend[k:]
 	}
+	q.inflight = t.ops
 	// What settles and notes speak of is in this commit or an earlier one, or they would not be there.
 	if len(q.settles) > 0 || len(q.notes) > 0 {
 		t.settles, q.settles = q.settles, t.settles
@@ -207,7 +207,7 @@ func (s *Store) complete() {
 		t := &c.taken[i]
 		q := t.q
 		q.mu.Lock()
-		for k := range t.ops[:t.n] {
+		for k := range t.ops {
 			o := &t.ops[k]
 			bytes += int64(o.size)
 			if o.state == opSettled {
@@ -226,13 +226,11 @@ func (s *Store) complete() {
 		parked = append(parked, q.parked...)
 		q.parked = nil
 		q.mu.Unlock()
-		for k := range t.ops[:t.n] {
+		for k := range t.ops {
 			t.ops[k].m.release()
 		}
-		if t.whole {
+		if t.ops != nil {
 			s.ops.put(t.ops)
-		} else {
-			clear(t.ops)
 		}
 	}
 	if elided > 0 {

@@ -39,7 +39,7 @@ func (c *commit) encode(f *file) {
 	for i := range c.taken {
 		t := &c.taken[i]
 		q := t.q
-		for k := range t.ops[:t.n] {
+		for k := range t.ops {
 			o := &t.ops[k]
 			if o.skip {
 				continue

@@ -195,9 +195,7 @@ func (s *Store) put(p *plan) error {
 	if err := s.manifest.write(m); err != nil {
 		// What was copied is used from where it is now; the manifest will name it when it can be written.
 		s.mu.Lock()
-		for _, f := range p.made {
-			s.extents = append(s.extents, f)
-		}
+		s.extents = append(s.extents, p.made...)
 		s.mu.Unlock()
 		return err
 	}

@@ -70,6 +70,7 @@ func (s *Store) copyLive(files []*file, hurry bool) (*file, error) {
 	if err != nil {
 		return nil, errors.Join(err, to.f.Close(), s.fs.Remove(to.name))
 	}
+	to.footer = footer{}
 	to.written.Store(to.end)
 	s.counters.moved.Add(uint64(to.end))
 	s.point(to, moves)
@@ -97,6 +98,7 @@ const moveBlock = 1 << 20
 
 func (s *Store) copyMoves(to *file, moves []move, hurry bool) error {
 	var in, out []byte
+	unsynced := 0
 	flush := func() error {
 		if _, err := to.f.WriteAt(out, to.end); err != nil {
 			return fmt.Errorf("write %s: %w", to.name, err)
@@ -104,6 +106,12 @@ func (s *Store) copyMoves(to *file, moves []move, hurry bool) error {
 		to.end += int64(len(out))
 		n := len(out)
 		out = out[:0]
+		if unsynced += n; unsynced >= 8*moveBlock { // so that the committer's syncs do not wait behind much
+			unsynced = 0
+			if err := to.f.Sync(); err != nil {
+				return fmt.Errorf("sync %s: %w", to.name, err)
+			}
+		}
 		return s.budget.spend(n, s.opt.MoveRate, hurry, s.stop)
 	}
 	to.off = to.end

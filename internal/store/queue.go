@@ -69,6 +69,7 @@ type Queue struct {
 	flush    Flush
 	last     uint64 // the highest number ever seen
 	pend     []op   // submitted or to be, in order
+	base     []op   // the array that pend lies in, if its front is used up
 	inflight []op   // in the commit that is under way
 	settles  []Range
 	notes    []Range // seq and deliveries
@@ -127,12 +128,25 @@ func (q *Queue) Message(m *Message) {
 		panic("store: the message's number is not higher than those before")
 	}
 	q.last = m.Seq
-	if q.pend == nil {
-		q.pend = q.s.ops.get()
+	if len(q.pend) == cap(q.pend) {
+		q.makeRoom()
 	}
 	q.pend = append(q.pend, op{m: *m, size: uint32(size)})
 	q.mu.Unlock()
 	q.s.pending.Add(int64(size))
+}
+
+// makeRoom lets pend grow without a new array for as long as the committer keeps up. q.mu is held.
+func (q *Queue) makeRoom() {
+	switch {
+	case q.pend == nil:
+		q.pend = q.s.ops.get()
+	case cap(q.base) > 2*len(q.pend):
+		n := copy(q.base[:len(q.pend)], q.pend)
+		clear(q.pend)
+		q.pend = q.base[:n]
+	}
+	q.base = nil // append makes a new array if there is still no room
 }
 
 func (m *Message) release() {
@@ -352,7 +366,7 @@ func (q *Queue) Drop() {
 	}
 	q.dropped = true
 	pend, chunks := q.pend, q.index.chunks[q.index.head:]
-	q.pend, q.settles, q.notes, q.counts = nil, nil, nil, nil
+	q.pend, q.base, q.settles, q.notes, q.counts = nil, nil, nil, nil, nil
 	q.index = index{}
 	parked := q.parked
 	q.parked = nil

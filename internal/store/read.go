@@ -130,7 +130,7 @@ func (r *readRequest) find(places []place) (_ []place, out []Message, parked boo
 	defer q.mu.Unlock()
 	x := &q.index
 	total := 0
-	for i := x.at(r.from); i < len(x.chunks) && total < r.max; i++ {
+	for i := x.at(r.from); i < len(x.chunks) && (total < r.max || len(places) == 0); i++ {
 		c := x.chunks[i]
 		if c == nil {
 			continue

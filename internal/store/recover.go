@@ -440,34 +440,3 @@ func (r *recovery) close() error {
 	}
 	return errors.Join(errs...)
 }
-
-// closeFiles closes all files at the end.
-func (s *Store) closeFiles(err error) error {
-	errs := []error{err, s.manifest.close()}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, fs := range [][]*file{s.log, s.extents, s.spares, s.gone} {
-		for _, f := range fs {
-			errs = append(errs, f.f.Close())
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// finish syncs and seals the current segment, at the end.
-func (s *Store) finish() {
-	if s.active == nil {
-		return
-	}
-	if s.unsynced {
-		if err := s.sync(); err != nil {
-			s.failure = errors.Join(s.failure, err)
-			s.abandon()
-			return
-		}
-	}
-	if err := s.active.seal(); err != nil {
-		s.failure = errors.Join(s.failure, err)
-	}
-	s.retire()
-}

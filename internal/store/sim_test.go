@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 200, "how many seeds each simulation runs")
+	seeds = flag.Int("seeds", 150, "how many seeds each simulation runs")
 	seed  = flag.Uint64("seed", 0, "run this seed only")
 )
 
@@ -56,20 +56,18 @@ type sim struct {
 	store  *store.Store
 	queues []*simQueue
 	nextID uint64
-	was *storetest.Disk
 	faults bool // operations fail: settlements may be lost
 }
 
 // simQueue is the model of one queue.
 type simQueue struct {
-	id    uint64
-	q     *store.Queue
-	next  uint64
-	msgs  map[uint64]*simMsg
-	order []uint64 // settlements that were submitted, with the message that was appended next
-	mu    sync.Mutex
-	upTo  uint64 // Durable
-	lost  uint64 // Failed
+	id   uint64
+	q    *store.Queue
+	next uint64
+	msgs map[uint64]*simMsg
+	mu   sync.Mutex
+	told *sync.Cond // upTo has changed
+	upTo uint64     // Durable or Failed
 }
 
 type simMsg struct {
@@ -88,6 +86,7 @@ func (q *simQueue) Durable(upTo uint64) {
 		panic("Durable went back")
 	}
 	q.upTo = upTo
+	q.told.Broadcast()
 }
 
 func (q *simQueue) Failed(upTo uint64, err error) {
@@ -98,7 +97,8 @@ func (q *simQueue) Failed(upTo uint64, err error) {
 			m.maybe = true
 		}
 	}
-	q.upTo, q.lost = upTo, upTo
+	q.upTo = upTo
+	q.told.Broadcast()
 }
 
 // body is what message seq of queue id holds: bytes that tell whose they are.
@@ -166,6 +166,7 @@ func (s *sim) open() *store.Report {
 func (s *sim) addQueue() {
 	s.nextID++
 	q := &simQueue{id: s.nextID, msgs: map[uint64]*simMsg{}, q: s.store.Queue(s.nextID), next: 1}
+	q.told = sync.NewCond(&q.mu)
 	q.q.Handle(q, store.FlushSync)
 	s.queues = append(s.queues, q)
 }
@@ -250,20 +251,15 @@ func (s *sim) settle(q *simQueue, from, to uint64) {
 // wait lets the store get through with what q has submitted.
 func (s *sim) wait(q *simQueue) {
 	q.q.Submit()
-	for range 2000 {
-		q.mu.Lock()
-		last := uint64(0)
-		for n := range q.msgs {
-			last = max(last, n)
-		}
-		done := q.upTo >= last
-		q.mu.Unlock()
-		if done {
-			return
-		}
-		time.Sleep(50 * time.Microsecond)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	last := uint64(0)
+	for n := range q.msgs {
+		last = max(last, n)
 	}
-	s.fatalf("queue %d waits for its messages to become durable: upTo %d, next %d, %+v", q.id, q.upTo, q.next, s.store.Stats())
+	for q.upTo < last {
+		q.told.Wait()
+	}
 }
 
 type answer struct {
@@ -329,7 +325,6 @@ func (s *sim) crash(clean bool) *store.Report {
 		_ = s.store.Close() // fails: there is no power
 	}
 	s.disk = after
-	s.was = after.Crash(1)
 	report := s.open()
 	for i, old := range s.queues {
 		s.queues[i] = s.recovered(old, upTo[i], clean)
@@ -350,6 +345,7 @@ func (s *sim) crash(clean bool) *store.Report {
 // recovered compares a queue with the model and returns the model of what it is now.
 func (s *sim) recovered(old *simQueue, upTo uint64, clean bool) *simQueue {
 	q := &simQueue{id: old.id, q: s.store.Queue(old.id), msgs: map[uint64]*simMsg{}, next: old.next}
+	q.told = sync.NewCond(&q.mu)
 	prev, synced := uint64(0), uint64(0)
 	for seq, m := range old.msgs {
 		if seq <= upTo && !m.settled && !m.maybe {
@@ -365,7 +361,6 @@ func (s *sim) recovered(old *simQueue, upTo uint64, clean bool) *simQueue {
 		case m == nil:
 			s.fatalf("queue %d: message %d was never appended", q.id, e.Seq)
 		case m.settled && (clean || m.before <= synced) && !s.faults && !m.maybe:
-			store.Dump(s.was, "data", q.id, e.Seq, e.Seq+5)
 			s.fatalf("queue %d: message %d is back; it was settled before message %d, and %d is durable", q.id, e.Seq, m.before, synced)
 		case e.Size != len(body(q.id, e.Seq)), e.Expires != want.Expires, e.Priority != want.Priority, e.Flags != want.Flags:
 			s.fatalf("queue %d: message %d is recovered as %+v", q.id, e.Seq, e)
@@ -377,7 +372,6 @@ func (s *sim) recovered(old *simQueue, upTo uint64, clean bool) *simQueue {
 	}
 	for seq, m := range old.msgs {
 		if (seq <= upTo || clean && !s.faults) && !m.settled && !m.maybe && q.msgs[seq] == nil {
-			store.Dump(s.was, "data", q.id, seq, seq+5)
 			s.fatalf("queue %d: message %d is gone, and %d was durable", q.id, seq, upTo)
 		}
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"iter"
 	"slices"
 	"sync"
@@ -227,13 +228,14 @@ func (s *Store) Close() error {
 
 // opPool keeps slices of ops, so that idle queues hold none.
 type opPool struct {
-	mu   sync.Mutex // guards free
+	mu   sync.Mutex // guards the fields below
 	free [][]op
+	held int // ops that free has room for
 }
 
 const (
-	opPoolMax = 64      // slices
-	opCapMax  = 1 << 14 // ops of a slice that is kept
+	opPoolMax = 1 << 15 // ops that are kept in all; 160 bytes each
+	opCapMax  = 1 << 13 // ops of a slice that is kept
 )
 
 func (p *opPool) get() []op {
@@ -241,10 +243,12 @@ func (p *opPool) get() []op {
 	defer p.mu.Unlock()
 	if n := len(p.free); n > 0 {
 		ops := p.free[n-1]
+		p.free[n-1] = nil
 		p.free = p.free[:n-1]
+		p.held -= cap(ops)
 		return ops
 	}
-	return make([]op, 0, 16)
+	return make([]op, 0, 8)
 }
 
 func (p *opPool) put(ops []op) {
@@ -253,29 +257,38 @@ func (p *opPool) put(ops []op) {
 	}
 	clear(ops)
 	p.mu.Lock()
-	if len(p.free) < opPoolMax {
+	if p.held+cap(ops) <= opPoolMax {
 		p.free = append(p.free, ops[:0])
+		p.held += cap(ops)
 	}
 	p.mu.Unlock()
 }
 
-// alarms remembers which alarms are on, so that each change is told once.
+// alarms remembers which alarms are on, so that each change is told once, in order.
 type alarms struct {
-	mu   sync.Mutex // guards on
-	on   [alarmKinds]bool
-	tell sync.Mutex // one call at a time, in order
+	mu sync.Mutex // guards on, and is held while a change is told
+	on [alarmKinds]bool
 }
 
 func (s *Store) alarm(kind AlarmKind, on bool, err error) {
 	a := &s.alarms
 	a.mu.Lock()
-	same := a.on[kind] == on
-	a.on[kind] = on
-	a.mu.Unlock()
-	if same {
-		return
+	defer a.mu.Unlock()
+	if a.on[kind] != on {
+		a.on[kind] = on
+		s.opt.Alarm(Alarm{kind, on, err})
 	}
-	a.tell.Lock()
-	defer a.tell.Unlock()
-	s.opt.Alarm(Alarm{kind, on, err})
+}
+
+// closeFiles closes all files at the end.
+func (s *Store) closeFiles(err error) error {
+	errs := []error{err, s.manifest.close()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, fs := range [][]*file{s.log, s.extents, s.spares, s.gone} {
+		for _, f := range fs {
+			errs = append(errs, f.f.Close())
+		}
+	}
+	return errors.Join(errs...)
 }

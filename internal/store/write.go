@@ -65,7 +65,7 @@ func (c *commit) refuse(err error) {
 		if t.last != 0 {
 			t.err = err
 		}
-		for k := range t.ops[:t.n] {
+		for k := range t.ops {
 			t.ops[k].skip = true
 		}
 		c.bytes += pairsBytes(len(t.settles)) + pairsBytes(len(t.notes))
@@ -104,6 +104,7 @@ func (s *Store) abandon() {
 	}
 	f.broken = true
 	f.off = f.end
+	f.footer = footer{}
 	s.retire()
 }
 
@@ -161,6 +162,7 @@ func (s *Store) ready(n, reserve int) error {
 			old.broken = true // the next restart scans it; what waited for a sync had its own
 		}
 		s.retire()
+		f.footer.b, old.footer.b = old.footer.b, nil
 	}
 	bounds := s.claim(f, true)
 	s.active = f
@@ -195,6 +197,10 @@ func (s *Store) spare(size int64) *file {
 	return nil
 }
 
+// writeMax is how much is written at once, bytes. Measured here, one pwrite of 4 MiB costs the kernel three times the CPU of
+// sixteen of 256 KiB.
+const writeMax = 256 << 10
+
 // tryWrite encodes the commit for the current segment, writes it and, if a message waits for that, syncs it.
 func (s *Store) tryWrite() error {
 	c := &s.commit
@@ -213,10 +219,14 @@ func (s *Store) tryWrite() error {
 		if b == nil {
 			b = c.buf[p.from:p.to]
 		}
-		if _, err := f.f.WriteAt(b, off); err != nil {
-			return fmt.Errorf("write %s: %w", f.name, err)
+		for len(b) > 0 {
+			n := min(len(b), writeMax)
+			if _, err := f.f.WriteAt(b[:n], off); err != nil {
+				return fmt.Errorf("write %s: %w", f.name, err)
+			}
+			b = b[n:]
+			off += int64(n)
 		}
-		off += int64(len(b))
 	}
 	if c.sync {
 		if err := s.sync(); err != nil {
@@ -289,4 +299,22 @@ func (w *watchdog) fire() {
 	if !w.running.Load() {
 		w.alarm(false)
 	}
+}
+
+// finish syncs and seals the current segment, at the end.
+func (s *Store) finish() {
+	if s.active == nil {
+		return
+	}
+	if s.unsynced {
+		if err := s.sync(); err != nil {
+			s.failure = errors.Join(s.failure, err)
+			s.abandon()
+			return
+		}
+	}
+	if err := s.active.seal(); err != nil {
+		s.failure = errors.Join(s.failure, err)
+	}
+	s.retire()
 }
