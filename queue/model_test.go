@@ -557,6 +557,7 @@ func (m *model) end() {
 		m.giveBack(s)
 		m.q.Leave(s)
 	}
+	m.settleDown()
 	m.check()
 	if len(m.q.state.members) > 0 || len(m.q.state.consumers.groups) > 0 || len(m.q.state.consumers.starved) > 0 {
 		m.errorf("sessions are left: %+v", m.q.state)

@@ -17,8 +17,11 @@ func rounds(t *testing.T) int {
 		}
 		return n
 	}
-	if testing.Short() {
+	switch {
+	case testing.Short():
 		return 5
+	case raceDetector():
+		return 10 // it is slow
 	}
 	return 20
 }

@@ -29,6 +29,8 @@ func smallDisk(t *testing.T, size string) string {
 	return dir
 }
 
+const fillSize = 64 << 10 // bytes of the messages that fill a disk
+
 // TestDiskAlarm publishes until the broker finds too little of the disk free and blocks publishers; TestFullDisk, with that
 // limit out of the way, until nothing can be written. In both what was confirmed is there, consuming makes room, and the
 // broker takes messages again, without a restart.
@@ -54,7 +56,7 @@ func fillDisk(t *testing.T, limit string, window int) {
 			confirmed++
 		}
 	}
-	t.Logf("%d messages of 16 KiB confirmed, then %s", confirmed, why)
+	t.Logf("%d messages of %d KiB confirmed, then %s", confirmed, fillSize>>10, why)
 
 	// Consumers go on, and make room.
 	found := read(t, ch, "q", false, nil)
@@ -98,7 +100,7 @@ func publishUntilRefused(t *testing.T, p *process, q *topic, window int) string 
 				return
 			}
 			n := q.published(false)
-			if ch.Publish("", "q", false, false, client.Publishing{DeliveryMode: client.Persistent, Body: body(n, 16<<10)}) != nil {
+			if ch.Publish("", "q", false, false, client.Publishing{DeliveryMode: client.Persistent, Body: body(n, fillSize)}) != nil {
 				return
 			}
 		}
@@ -138,7 +140,7 @@ func publishOne(p *process, q *topic) bool {
 	}
 	n := q.published(false)
 	confirms := ch.NotifyPublish(make(chan client.Confirmation, 1))
-	if ch.Publish("", "q", false, false, client.Publishing{DeliveryMode: client.Persistent, Body: body(n, 16<<10)}) != nil {
+	if ch.Publish("", "q", false, false, client.Publishing{DeliveryMode: client.Persistent, Body: body(n, fillSize)}) != nil {
 		return false
 	}
 	select {
