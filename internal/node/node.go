@@ -38,11 +38,13 @@ type Node struct {
 	store  *store.Store
 	full   atomic.Bool // the message log says that it has no room
 	failed atomic.Bool // the message log cannot be written
-	broker *broker.Broker
-	server *server.Server
-	addrs  []net.Addr
-	stop   chan struct{}
-	tasks  sync.WaitGroup
+
+	reserved bool // the reserve exists; owned by watch
+	broker   *broker.Broker
+	server   *server.Server
+	addrs    []net.Addr
+	stop     chan struct{}
+	tasks    sync.WaitGroup
 }
 
 // Start makes a node and has it accept clients. The error says in one line what is in the way: a port that is taken, a
@@ -59,6 +61,9 @@ func Start(cfg *config.Config, log *slog.Logger) (*Node, error) {
 func (n *Node) start() error {
 	cfg := n.cfg
 	if err := n.lockData(); err != nil {
+		return err
+	}
+	if err := n.makeRoom(); err != nil {
 		return err
 	}
 	var err error
@@ -196,20 +201,6 @@ func (n *Node) watch() {
 			return
 		}
 	}
-}
-
-// checkDisk compares what is free on the data directory's disk with the limit.
-func (n *Node) checkDisk() {
-	limit := n.cfg.DiskFreeLimit
-	if n.cfg.DiskFreeLimitRelative > 0 {
-		limit = int64(n.cfg.DiskFreeLimitRelative * float64(totalMemory()))
-	}
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(n.cfg.DataDir, &fs); err != nil {
-		n.log.Error("the free disk space is unknown", "directory", n.cfg.DataDir, "error", err)
-		return
-	}
-	n.broker.Alarms.SetDisk(int64(fs.Bavail)*fs.Bsize < limit || n.full.Load() || n.failed.Load())
 }
 
 func listen(list []config.Listener) (out []net.Listener, err error) {
