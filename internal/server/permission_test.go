@@ -103,12 +103,11 @@ func publishSync(ch *client.Channel, exchange, key string) error {
 		return err
 	}
 	err := ch.Tx() // a round trip
-	select {
-	case e := <-closed:
-		if e != nil {
-			return e
-		}
-	default:
+	if err == nil {
+		return nil
+	}
+	if e := <-closed; e != nil { // the client knows that it is closed before it says why
+		return e
 	}
 	return err
 }
