@@ -54,7 +54,7 @@ type Cache struct {
 // Tests make these small; nothing else changes them.
 var (
 	hotMin    int64 = 64 << 10  // bytes at a queue's head that are kept in memory however full the cache is
-	hotMax    int64 = 4 << 20   // bytes at a queue's head beyond which the rest is left on disk however empty the cache is
+	hotMax    int64 = 4 << 20   // bytes at a queue's head beyond which persistent messages are left on disk however empty the cache is
 	loadBytes       = 512 << 10 // read at a time
 )
 
@@ -112,13 +112,15 @@ func (s *state) keeps(m *amqp.Message) bool {
 }
 
 // freezes reports whether a new message goes to the cold part.
-func (s *state) freezes() bool {
+func (s *state) freezes(m *amqp.Message) bool {
 	d := &s.disk
 	if d.cold.n > 0 {
 		return !d.whole
 	}
 	hot := s.hot()
-	return d.open != nil && !d.whole && hot >= hotMin && (hot >= hotMax || d.cache.used.Load() >= d.cache.Limit)
+	// What is in the log anyway costs nothing to leave there; what is not would have to be written.
+	return d.open != nil && !d.whole && hot >= hotMin &&
+		(hot >= hotMax && s.keeps(m) || d.cache.used.Load() >= d.cache.Limit)
 }
 
 // record appends m to the log, which gets the reference that the caller gives up.

@@ -76,7 +76,7 @@ func (s *state) publish(now int64, m *amqp.Message, out *effects) outcome {
 	if s.keeps(m) {
 		result = pending
 	}
-	if s.freezes() {
+	if s.freezes(m) {
 		s.freeze(m, it)
 		s.trim(out)
 		return result

@@ -39,7 +39,7 @@ func TestDefault(t *testing.T) {
 		LoopbackUsers:      []string{"guest"}, Mechanisms: []string{"PLAIN", "AMQPLAIN"}, CertLoginFrom: "distinguished_name",
 		MemoryHighWatermark: 0.4, DiskFreeLimit: 50e6,
 		LogConsole: true, LogLevel: slog.LevelInfo,
-		DataDir: "data", CacheBytes: 32 << 20, InboxBytes: 16 << 20, OutboxBytes: 1 << 20,
+		DataDir: "data", CacheBytes: 64 << 20, InboxBytes: 16 << 20, OutboxBytes: 1 << 20,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("Default() =\n%+v, want\n%+v", c, want)

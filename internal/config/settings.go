@@ -103,7 +103,7 @@ func groups() []Group {
 			{Key: "warren.inbox_bytes", Default: "16MiB",
 				Doc: "Bytes of message bodies that may wait for one queue. A publisher that finds it full waits, and TCP slows it down.",
 				Set: bytes(4096, math.MaxInt64, func(c *Config) *int64 { return &c.InboxBytes })},
-			{Key: "warren.cache_bytes", Default: "32MiB",
+			{Key: "warren.cache_bytes", Default: "64MiB",
 				Doc: "Bytes of messages that wait in all queues together which are kept in memory; beyond it a queue keeps some at its head and leaves the rest on disk.",
 				Set: bytes(0, math.MaxInt64, func(c *Config) *int64 { return &c.CacheBytes })},
 			{Key: "warren.outbox_bytes", Default: "1MiB",
