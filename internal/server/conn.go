@@ -328,11 +328,14 @@ func (c *conn) closeChannels() {
 // finish writes what waits, closes the socket, and ends the reader.
 func (c *conn) finish() {
 	c.phase = closed
-	c.out.mu.Lock()
-	c.out.last = true
-	c.out.wake(c)
-	c.out.mu.Unlock()
 	c.nc.SetWriteDeadline(time.Now().Add(closeTimeout))
+	c.out.mu.Lock()
+	c.out.last, c.out.held = true, false
+	if len(c.out.buf) == 0 {
+		c.out.wake(c)
+	}
+	c.out.mu.Unlock()
+	c.writeNow() // nothing else is left to do
 }
 
 // end cleans up after the reader.

@@ -79,6 +79,7 @@ func (c *conn) connectionFrame(f amqp.Frame) error {
 	switch m := m.(type) {
 	case *amqp.ConnectionClose:
 		c.closeChannels()
+		c.out.hold(true)
 		c.send(0, &amqp.ConnectionCloseOk{})
 		c.finish()
 		return nil

@@ -32,7 +32,10 @@ func (c *conn) handshake() bool {
 		return false
 	}
 	c.in.MaxFrame = preAuthFrameMax
+	c.out.hold(true)
 	err := c.negotiate()
+	c.out.hold(false)
+	c.writeNow()
 	switch {
 	case err == nil:
 		c.phase = open
@@ -114,6 +117,7 @@ func (c *conn) expect() (amqp.Method, error) {
 			return nil, err
 		}
 		if !ok {
+			c.writeNow()
 			n, _ := c.read()
 			if n <= 0 {
 				return nil, errHungUp

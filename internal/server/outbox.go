@@ -21,6 +21,7 @@ type outbox struct {
 	flying  int  // bytes that the writer has taken and not yet written
 	writing bool // a writer goroutine exists
 	dead    bool // nothing can be written any more
+	held    bool // no writer is started: the handshake writes by itself
 	last    bool // close the socket when everything is written
 	dirty   []*channel
 	starved []*queue.Queue // whose consumers wait for room
@@ -69,10 +70,33 @@ func (o *outbox) ready() {
 
 // wake starts a writer if none exists. o.mu is held.
 func (o *outbox) wake(c *conn) {
-	if !o.writing && !o.dead {
+	if !o.writing && !o.dead && !o.held {
 		o.writing = true
 		c.srv.tasks.Add(1)
 		go c.writeFunc() // ends when the outbox is empty
+	}
+}
+
+// hold keeps what the handshake says in the outbox for its reader to write: it has nothing else to do, and another goroutine
+// for each line would cost more than the line.
+func (o *outbox) hold(held bool) {
+	o.mu.Lock()
+	o.held = held
+	o.mu.Unlock()
+}
+
+// writeNow is the writer in the caller's place, if there is something to write and no writer.
+func (c *conn) writeNow() {
+	o := &c.out
+	o.mu.Lock()
+	start := len(o.buf) > 0 && !o.writing && !o.dead
+	if start {
+		o.writing = true
+		c.srv.tasks.Add(1)
+	}
+	o.mu.Unlock()
+	if start {
+		c.write()
 	}
 }
 
