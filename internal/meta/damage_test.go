@@ -203,6 +203,20 @@ func TestWitness(t *testing.T) {
 	}
 }
 
+// A transaction that is missing between others shows, whatever lost it.
+func TestGap(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "store"))
+	commit(t, s, Put(VHost{"v"}))
+	closed(t, s)
+	s = open(t, s.dir)
+	s.writes += 3 // the applier sleeps until the next commit
+	commit(t, s, Put(VHost{"w"}))
+	closed(t, s)
+	if _, err := Open(s.dir, Options{}); err == nil || !strings.Contains(err.Error(), "transactions 4 to 6 are missing") {
+		t.Errorf("with a gap: %v", err)
+	}
+}
+
 // Whatever the bytes, decoding ends without a panic; and what it takes, it encodes to the same.
 func FuzzRecord(f *testing.F) {
 	for _, r := range sample.records() {
