@@ -2,7 +2,6 @@ package queue
 
 import (
 	"math"
-	"time"
 
 	"github.com/warrenmq/warren/amqp"
 )
@@ -191,10 +190,4 @@ func (q *Queue) Stop() {
 		}
 		q.mu.Unlock()
 	})
-}
-
-// IdleSince returns when the queue was last used, for x-expires.
-func (q *Queue) IdleSince() (at time.Time) {
-	q.do(func(int64) { at = time.UnixMilli(q.state.lastUsed) })
-	return at
 }

@@ -261,7 +261,7 @@ func (m *model) step() {
 		time.Sleep(time.Duration(m.pick(12)) * time.Millisecond)
 	case k < 31:
 		m.op = "purge"
-		m.q.IdleSince() // what has expired this moment goes first
+		m.q.Stats() // what has expired this moment goes first
 		n, err := m.q.Purge()
 		if err != nil || n != len(m.ready) {
 			m.errorf("%d purged (%v), want %d", n, err, len(m.ready))

@@ -61,7 +61,7 @@ func (w *world) end(title string) {
 	}
 	w.tasks.Wait()
 	for _, q := range w.queues {
-		q.IdleSince() // nobody runs it any more
+		q.Stats() // nobody runs it any more
 	}
 	if n := w.kept.leaked(); n > 0 {
 		w.t.Errorf("%s: %d messages are still held when all queues are gone", title, n)

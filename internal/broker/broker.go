@@ -12,7 +12,6 @@ import (
 // Options are what a Broker is made with.
 type Options struct {
 	ClusterName string
-	NodeName    string
 	InboxMax    int   // bytes of messages in a queue's inbox before publishers wait
 	MemoryLimit int64 // bytes of memory in use above which publishers are blocked; 0: never
 	Log         *slog.Logger

@@ -136,9 +136,6 @@ func (s *Sender) slot(q *queue.Queue) int {
 	return i
 }
 
-// Pending returns how many events wait for Flush.
-func (s *Sender) Pending() int { return s.count }
-
 // Flush submits all events. It may run the queues, and it waits where a queue's inbox is full.
 func (s *Sender) Flush() {
 	if s.count == 0 {
@@ -161,11 +158,4 @@ func (s *Sender) Flush() {
 		s.byName = nil
 	}
 	s.used, s.count, s.last = 0, 0, 0
-}
-
-// Rest gives up memory that only a busy connection needs.
-func (s *Sender) Rest() {
-	if s.count == 0 {
-		s.slots, s.byName, s.found = nil, nil, nil
-	}
 }

@@ -86,7 +86,7 @@ func (n *Node) start() error {
 		clusterName = name
 	}
 	n.broker = broker.New(broker.Options{
-		ClusterName: clusterName, NodeName: name, InboxMax: int(cfg.InboxBytes), MemoryLimit: memoryLimit(cfg), Log: n.log,
+		ClusterName: clusterName, InboxMax: int(cfg.InboxBytes), MemoryLimit: memoryLimit(cfg), Log: n.log,
 		Definitions: n.meta, Messages: messages,
 	})
 	users := auth.New(cfg)
@@ -103,7 +103,7 @@ func (n *Node) start() error {
 		return err
 	}
 	n.server = server.New(server.Options{
-		Broker: n.broker, Users: users, Log: n.log, Product: "RabbitMQ", Version: CompatibleVersion, TLS: tlsConfig,
+		Broker: n.broker, Users: users, Log: n.log, Product: "RabbitMQ", Version: CompatibleVersion,
 		Prepare: func(c net.Conn) error { return prepare(c, cfg.TCP) }, HandshakeTimeout: cfg.HandshakeTimeout,
 		Heartbeat: cfg.Heartbeat, FrameMax: cfg.FrameMax, ChannelMax: cfg.ChannelMax, ConnectionMax: cfg.ConnectionMax,
 		MaxMessageSize: cfg.MaxMessageSize, ConsumerTimeout: cfg.ConsumerTimeout, OutboxMax: int(cfg.OutboxBytes),

@@ -39,7 +39,7 @@ func start(t testing.TB, change func(*Options)) *host {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	b := broker.New(broker.Options{ClusterName: "test", NodeName: "test", InboxMax: int(cfg.InboxBytes), Log: log})
+	b := broker.New(broker.Options{ClusterName: "test", InboxMax: int(cfg.InboxBytes), Log: log})
 	b.AddVHost("/")
 	opt := Options{
 		Broker: b, Users: users, Log: log, Product: "RabbitMQ", Version: "3.13.7", HandshakeTimeout: cfg.HandshakeTimeout,

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -21,8 +20,7 @@ type Options struct {
 	Users  *auth.Store
 	Log    *slog.Logger
 
-	Product, Version string // as clients see them
-	TLS              *tls.Config
+	Product, Version string               // as clients see them
 	Prepare          func(net.Conn) error // sets options of an accepted socket; may be nil
 
 	HandshakeTimeout time.Duration
